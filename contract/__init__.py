@@ -1,0 +1,1 @@
+"""What two deployables must agree on, and nothing else. Standard library only."""

@@ -1,0 +1,89 @@
+"""Every metric that is pushed: the one list that code, dashboards and documentation are held against."""
+
+from typing import Final, Literal, NamedTuple
+
+
+class Metric(NamedTuple):
+    """One metric family, as Prometheus sees it."""
+
+    name: str
+    type: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+REQUEST_SECONDS_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+API_REQUESTS: Final = Metric(
+    "shop_api_requests_total",
+    "counter",
+    "Requests answered, by route template and class of status.",
+    ("route", "status"),
+)
+API_REQUEST_SECONDS: Final = Metric(
+    "shop_api_request_duration_seconds",
+    "histogram",
+    "Time from the request's arrival in the application to its answer, in seconds.",
+    ("route",),
+    REQUEST_SECONDS_BUCKETS,
+)
+API_ANSWERS: Final = Metric(
+    "shop_api_recommendations_total",
+    "counter",
+    "Recommendations answered, by where their first item came from.",
+    ("source",),
+)
+API_EVENTS: Final = Metric(
+    "shop_api_events_total",
+    "counter",
+    "Posted events, by outcome: accepted or rejected.",
+    ("outcome",),
+)
+API_COLD_STARTS: Final = Metric(
+    "shop_api_cold_starts_total", "counter", "Environments of the function that began to answer."
+)
+
+TRAINING_STEP_SECONDS: Final = Metric(
+    "shop_training_step_duration_seconds",
+    "gauge",
+    "Time that each step of the latest training took, in seconds.",
+    ("step",),
+)
+TRAINING_EVENTS: Final = Metric("shop_training_events", "gauge", "Events that the latest training read.")
+TRAINING_QUALITY: Final = Metric(
+    "shop_training_quality",
+    "gauge",
+    "Metrics of the latest training on the days held out, by protocol and model.",
+    ("protocol", "model", "metric"),
+)
+
+LOAD_SECONDS: Final = Metric(
+    "shop_load_duration_seconds", "gauge", "Time that the latest load took, in seconds."
+)
+LOAD_LISTS: Final = Metric(
+    "shop_load_lists", "gauge", "Lists that the latest load wrote, by kind.", ("kind",)
+)
+LOAD_VERSION_AS_OF: Final = Metric(
+    "shop_load_version_as_of_timestamp_seconds",
+    "gauge",
+    "The moment up to which the loaded version knows events, in seconds since 1970 UTC.",
+)
+
+METRICS: Final = (
+    API_REQUESTS,
+    API_REQUEST_SECONDS,
+    API_ANSWERS,
+    API_EVENTS,
+    API_COLD_STARTS,
+    TRAINING_STEP_SECONDS,
+    TRAINING_EVENTS,
+    TRAINING_QUALITY,
+    LOAD_SECONDS,
+    LOAD_LISTS,
+    LOAD_VERSION_AS_OF,
+)
+
+STATUS_CLASSES: Final = ("2xx", "3xx", "4xx", "5xx")
+SOURCES: Final = ("personalized", "session", "similar", "popular")
+EVENT_OUTCOMES: Final = ("accepted", "rejected")

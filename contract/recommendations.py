@@ -1,0 +1,137 @@
+"""A version of the recommendations: its lists, its Postgres tables, its manifest.
+
+A version is a folder in S3: Parquet files of lists, and a manifest that names each of them with its
+checksum. The manifest is written last: a folder without one is no version.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import Any, Final
+
+from contract.blending import BlendWeights
+
+MANIFEST_SCHEMA_VERSION: Final = 1
+
+
+class ListKind(StrEnum):
+    """What a stored list is; with its key it is unique within a version."""
+
+    PERSONAL = "personal"
+    """Key: a user. Items ranked for them by the training."""
+    HISTORY = "history"
+    """Key: a user. Their latest events that the training knew, newest first; no scores."""
+    SIMILAR = "similar"
+    """Key: an item. Items that the same people turn to."""
+    POPULAR = "popular"
+    """Key: a category, or `EVERYTHING`."""
+
+
+EVERYTHING: Final = ""
+"""The key of the popular list over all categories."""
+
+LIST_COLUMNS: Final = ("kind", "key", "item_ids", "scores", "event_types", "timestamps")
+"""Of the Parquet files: string, string, list<string>, list<float32>, list<string>, list<int64>.
+
+`item_ids` is ordered, best (or newest) first. `scores` is null in a history; `event_types` and
+`timestamps` (UTC ms) are null in every other list.
+"""
+
+LISTS_TABLE: Final = "recommendations"
+"""Partitioned by `version`, then the columns of `LIST_COLUMNS`; primary key (version, kind, key)."""
+VERSIONS_TABLE: Final = "versions"
+"""One row a version that was ever loaded: number, name, state, manifest."""
+SERVING_TABLE: Final = "serving"
+"""One row a variant: the version that answers. Moving it is what makes a version live."""
+EVENTS_TABLE: Final = "events"
+"""What was posted to the API; partitioned by `received_on`, the day of receipt (UTC)."""
+
+DEFAULT_VARIANT: Final = "default"
+
+
+class ManifestError(ValueError):
+    """A manifest that this code cannot read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileEntry:
+    """One Parquet file of a version; `name` is relative to the version's folder."""
+
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """All that is to be known about a version without opening its files."""
+
+    version: str
+    """Name of the version and of its folder."""
+    as_of: str
+    """The moment that the training took for now, ISO 8601 UTC; no event is younger."""
+    created_at: str
+    """When the training ended, ISO 8601 UTC."""
+    training_window: dict[str, str]
+    """`from` and `to`, ISO 8601 UTC: the first and the last event trained on."""
+    dataset_fingerprint: str
+    """SHA-256 over the training's events: the same events, the same fingerprint."""
+    code_version: str
+    """Commit of the code that trained, or `unknown`."""
+    counts: dict[str, int]
+    """`events`, `users`, `items`, and one entry a `ListKind`: how many lists of it."""
+    files: tuple[FileEntry, ...]
+    metrics: dict[str, Any]
+    """By protocol, by model: `users`, `precision@10`, `recall@10`, …"""
+    blend_weights: BlendWeights
+    exclude_purchased: bool
+    """Whether answers leave out what the visitor has bought, unless a request says otherwise."""
+    mlflow: dict[str, str] = field(default_factory=dict)
+    """`run_id`, `experiment`, `model`, `model_version`."""
+    schema_version: int = MANIFEST_SCHEMA_VERSION
+
+    def to_json(self) -> str:
+        """The manifest as it lies in S3 and in Postgres."""
+        return json.dumps(asdict(self), indent=2, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Manifest":
+        """Read a manifest back.
+
+        Raises ManifestError where it is no JSON, of another schema version, or incomplete.
+        """
+        try:
+            document = json.loads(text)
+        except ValueError as error:
+            raise ManifestError(f"the manifest is not JSON: {error}") from error
+        return cls.from_document(document)
+
+    @classmethod
+    def from_document(cls, document: Any) -> "Manifest":
+        """The same from parsed JSON, such as Postgres returns."""
+        if not isinstance(document, dict):
+            raise ManifestError(f"the manifest is a {type(document).__name__}, not an object")
+        schema_version = document.get("schema_version")
+        if schema_version != MANIFEST_SCHEMA_VERSION:
+            raise ManifestError(
+                f"the manifest has schema version {schema_version!r}, "
+                f"this code reads {MANIFEST_SCHEMA_VERSION}: load it with the code that wrote it"
+            )
+        known = {each.name for each in fields(cls)}
+        missing = sorted(known - document.keys())
+        if missing:
+            raise ManifestError(f"the manifest lacks {', '.join(missing)}")
+        values = {name: document[name] for name in known}
+        try:
+            values["files"] = tuple(FileEntry(**entry) for entry in values["files"])
+        except TypeError as error:
+            raise ManifestError(f"the manifest's files are not as expected: {error}") from error
+        values["blend_weights"] = BlendWeights.from_document(values["blend_weights"])
+        return cls(**values)
+
+
+def lists_counts(kinds: Mapping[str, int]) -> dict[str, int]:
+    """How many lists of each kind a version holds, every kind named."""
+    return {kind.value: kinds.get(kind.value, 0) for kind in ListKind}

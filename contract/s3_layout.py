@@ -1,0 +1,53 @@
+"""Every key in S3, as functions; what is written by one deployable is found by another.
+
+```
+events/dt=2015-09-18/<source>.parquet      events of that day
+events/manifests/<source>.json             which of these files belong to <source>: readers read only them
+rejected/<source>.parquet                  rows that broke the contract, with the reason
+recommendations/<version>/manifest.json    written last
+recommendations/<version>/lists-00000.parquet
+```
+"""
+
+from typing import Final
+
+EVENTS_PREFIX: Final = "events/"
+EVENTS_MANIFESTS_PREFIX: Final = "events/manifests/"
+REJECTED_PREFIX: Final = "rejected/"
+RECOMMENDATIONS_PREFIX: Final = "recommendations/"
+MANIFEST_NAME: Final = "manifest.json"
+
+
+def events_partition(day: str) -> str:
+    """The folder of one day's events, day as YYYY-MM-DD (UTC)."""
+    return f"{EVENTS_PREFIX}dt={day}/"
+
+
+def events_key(day: str, source: str) -> str:
+    """The file that `source` (an import, an export) wrote for one day."""
+    return f"{events_partition(day)}{source}.parquet"
+
+
+def events_manifest_key(source: str) -> str:
+    """The list of all files of `source`; written after them."""
+    return f"{EVENTS_MANIFESTS_PREFIX}{source}.json"
+
+
+def rejected_key(source: str) -> str:
+    """The rows of `source` that were set aside."""
+    return f"{REJECTED_PREFIX}{source}.parquet"
+
+
+def version_prefix(version: str) -> str:
+    """The folder of a version."""
+    return f"{RECOMMENDATIONS_PREFIX}{version}/"
+
+
+def lists_name(part: int) -> str:
+    """The name, within a version's folder, of one of its Parquet files."""
+    return f"lists-{part:05d}.parquet"
+
+
+def manifest_key(version: str) -> str:
+    """The manifest of a version."""
+    return f"{version_prefix(version)}{MANIFEST_NAME}"

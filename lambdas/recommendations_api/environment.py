@@ -1,0 +1,169 @@
+"""One execution environment: from the events that Lambda hands it to answers, logs and metrics."""
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fastapi.routing import APIRoute
+from mangum import Mangum
+from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
+from mangum.types import LambdaContext, LambdaEvent, Message, Receive, Scope, Send
+
+from lambdas.recommendations_api import errors
+from lambdas.recommendations_api.app import SERVICE, Service, app
+from lambdas.recommendations_api.database import Database
+from lambdas.recommendations_api.gateway import MalformedEventError, RestEvent, trace_id
+from lambdas.recommendations_api.logs import FIELDS
+from lambdas.recommendations_api.metrics import Metrics, Pusher
+from lambdas.recommendations_api.recommender import Recommender
+from lambdas.recommendations_api.records import RECORD, RequestRecord
+from lambdas.recommendations_api.repository import Repository
+from lambdas.recommendations_api.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+ROUTES: Final = tuple(
+    route.path_format for route in app.routes if isinstance(route, APIRoute) and route.path.startswith("/v1/")
+)
+"""Templates of the routes that are counted apart."""
+
+_MALFORMED: Final = errors.PROBLEMS[errors.MalformedRequestError]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """What is made at the first invocation."""
+
+    database: Database
+    service: Service
+    metrics: Metrics
+    pusher: Pusher | None
+
+
+class Environment:
+    """Call it with an event. Until then it has made nothing that must not be copied.
+
+    With SnapStart Lambda copies what the import made into many environments: connections, random names and
+    clocks would be the same in all of them.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._parts: _Parts | None = None
+        self._mangum = Mangum(
+            self._observed,
+            lifespan="off",
+            custom_handlers=[RestEvent],
+            text_mime_types=[*DEFAULT_TEXT_MIME_TYPES, errors.PROBLEM_MEDIA_TYPE],
+        )
+
+    def __call__(self, event: LambdaEvent, context: LambdaContext) -> dict[str, Any]:
+        """API Gateway's answer to API Gateway's event."""
+        parts = self._parts or self._begin()
+        try:
+            answer = self._mangum(event, context)
+        except MalformedEventError as error:
+            answer = self._refuse(parts, event, error)
+        if parts.pusher is not None:
+            parts.pusher.push_if_due()
+        return answer
+
+    def stop(self) -> None:
+        """Push for the last time and close the connections."""
+        if self._parts is None:
+            return
+        if self._parts.pusher is not None:
+            self._parts.pusher.push()
+            self._parts.pusher.close()
+        self._parts.database.close()
+        self._parts = None
+
+    def _begin(self) -> _Parts:
+        settings = self._settings
+        read_timeout, write_timeout = settings.database_timeout_ms / 1000, settings.events_timeout_ms / 1000
+        database = Database(
+            settings.database_url.get_secret_value(),
+            connect_timeout=settings.connect_timeout_seconds,
+            pause=settings.database_pause_seconds,
+            statement_timeout=max(read_timeout, write_timeout),
+        )
+        repository = Repository(
+            database,
+            variant=settings.variant,
+            events_days=settings.recent_events_days,
+            events_limit=settings.recent_events_limit,
+            read_timeout=read_timeout,
+            write_timeout=write_timeout,
+        )
+        clock = settings.clock()
+        service = Service(
+            recommender=Recommender(repository, clock=clock),
+            repository=repository,
+            clock=clock,
+            event_max_age_ms=int(settings.event_max_age_days * 86_400_000),
+            event_max_ahead_ms=int(settings.event_max_ahead_seconds * 1000),
+        )
+        metrics = Metrics(ROUTES)
+        pusher = None
+        if settings.pushgateway_url is not None:
+            pusher = Pusher(
+                metrics.registry,
+                settings.pushgateway_url,
+                interval=settings.push_interval_seconds,
+                timeout=settings.push_timeout_ms / 1000,
+                pause=settings.push_pause_seconds,
+            )
+            pusher.push()
+        metrics.count_cold_start()
+        self._parts = _Parts(database=database, service=service, metrics=metrics, pusher=pusher)
+        return self._parts
+
+    async def _observed(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The application as ASGI, with a record of each request."""
+        assert self._parts is not None  # noqa: S101 - made before any request
+        started = time.perf_counter()
+        record = RequestRecord(trace_id=trace_id(scope["aws.event"]), method=scope["method"])
+        scope[RECORD] = record
+        scope[SERVICE] = self._parts.service
+
+        async def send_on(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                record.status = message["status"]
+            await send(message)
+
+        try:
+            await app(scope, receive, send_on)
+        except Exception:
+            # The caller has got a problem document by now; here the defect is reported, with its trace_id.
+            logger.exception("a request failed", extra={FIELDS: {"trace_id": record.trace_id}})
+        route = getattr(scope.get("route"), "path_format", None)
+        if route in ROUTES:
+            record.route = route
+        self._conclude(self._parts, record, time.perf_counter() - started)
+
+    def _refuse(self, parts: _Parts, event: LambdaEvent, error: MalformedEventError) -> dict[str, Any]:
+        record = RequestRecord(trace_id=trace_id(event), status=_MALFORMED.status)
+        response = errors.problem_response(_MALFORMED, trace_id=record.trace_id, detail=str(error))
+        self._conclude(parts, record, 0.0)
+        return {
+            "statusCode": response.status_code,
+            "headers": dict(response.headers),
+            "multiValueHeaders": {},
+            "body": bytes(response.body).decode(),
+            "isBase64Encoded": False,
+        }
+
+    def _conclude(self, parts: _Parts, record: RequestRecord, seconds: float) -> None:
+        parts.metrics.count(record, seconds)
+        fields = {
+            "trace_id": record.trace_id,
+            "method": record.method,
+            "route": record.route,
+            "status": record.status,
+            "duration_ms": round(seconds * 1000, 3),
+            "source": record.source,
+            "version": record.version,
+            "degraded": record.degraded,
+        }
+        logger.info("request", extra={FIELDS: fields})

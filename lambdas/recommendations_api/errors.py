@@ -1,0 +1,169 @@
+"""From an exception to what the caller reads: problem documents (RFC 9457), from one table.
+
+    UnknownItemError           404  unknown-item
+    UnknownParameterError      400  unknown-parameter
+    MalformedRequestError      400  malformed-request
+    InvalidRequestError        422  invalid-request
+    NoVersionError             503  no-version
+    ManifestError              503  unreadable-version
+    DatabaseUnavailableError   503  database-unavailable
+
+Whatever else is raised is a defect: 500 internal-error, and a traceback in the log.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final, NamedTuple
+
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from contract.recommendations import ManifestError
+from lambdas.recommendations_api.database import DatabaseUnavailableError
+from lambdas.recommendations_api.records import record_of
+from lambdas.recommendations_api.repository import NoVersionError
+
+PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
+
+
+class FieldError(NamedTuple):
+    """What is wrong with one field of a request."""
+
+    field: str
+    message: str
+
+
+class RequestError(Exception):
+    """Something that the caller has to change."""
+
+    def __init__(self, detail: str, errors: Sequence[FieldError] = ()) -> None:
+        super().__init__(detail)
+        self.errors = errors
+
+
+class UnknownItemError(RequestError):
+    """An item that the live version has no list of."""
+
+
+class UnknownParameterError(RequestError):
+    """A query parameter that the route does not have, or has once only."""
+
+
+class MalformedRequestError(RequestError):
+    """A request that is not what it says it is: not JSON, not Base64."""
+
+
+class InvalidRequestError(RequestError):
+    """Readable, but with values that are not allowed."""
+
+
+class Problem(NamedTuple):
+    """A kind of problem; `slug` ends its stable `type`."""
+
+    status: int
+    slug: str
+    title: str
+    detail: str | None = None
+    """Where the exception's own text is not for callers."""
+    retry_after: int | None = None
+    """Seconds."""
+
+
+PROBLEMS: Final[Mapping[type[Exception], Problem]] = {
+    UnknownItemError: Problem(404, "unknown-item", "There is no such item"),
+    UnknownParameterError: Problem(400, "unknown-parameter", "A query parameter is not known"),
+    MalformedRequestError: Problem(400, "malformed-request", "The request cannot be read"),
+    InvalidRequestError: Problem(422, "invalid-request", "The request has values that are not allowed"),
+    NoVersionError: Problem(
+        503,
+        "no-version",
+        "There are no recommendations yet",
+        "No version is live: load one, with `python -m training.versions load VERSION`.",
+        retry_after=60,
+    ),
+    ManifestError: Problem(
+        503,
+        "unreadable-version",
+        "The live version cannot be read",
+        "The live version was made for other code than this API's: deploy that, or roll back.",
+        retry_after=60,
+    ),
+    DatabaseUnavailableError: Problem(
+        503,
+        "database-unavailable",
+        "The database does not answer",
+        "Nothing was stored. Try again.",
+        retry_after=2,
+    ),
+}
+
+INTERNAL_ERROR: Final = Problem(
+    500, "internal-error", "Something went wrong here", "It was logged under this trace_id."
+)
+
+_OF_STATUS: Final = {
+    404: Problem(404, "not-found", "There is nothing at this path"),
+    405: Problem(405, "method-not-allowed", "This path has no such method"),
+}
+
+
+def problem_response(
+    problem: Problem,
+    *,
+    trace_id: str,
+    detail: str | None = None,
+    errors: Sequence[FieldError] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """A problem document."""
+    document: dict[str, Any] = {
+        "type": f"urn:problem:{problem.slug}",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail or detail or problem.title,
+        "errors": [error._asdict() for error in errors],
+        "trace_id": trace_id,
+    }
+    all_headers = dict(headers or {})
+    if problem.retry_after is not None:
+        all_headers["Retry-After"] = str(problem.retry_after)
+    # Escaped, because what a caller sent may be text that UTF-8 cannot carry.
+    return Response(json.dumps(document), problem.status, all_headers, PROBLEM_MEDIA_TYPE)
+
+
+async def answer_known(request: Request, error: Exception) -> Response:
+    """What the table says."""
+    problem = next(PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS)
+    errors = error.errors if isinstance(error, RequestError) else ()
+    return problem_response(problem, trace_id=record_of(request).trace_id, detail=str(error), errors=errors)
+
+
+async def answer_http(request: Request, error: Exception) -> Response:
+    """What the framework itself refuses: an unknown path, a wrong method."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for no other
+    status = HTTPStatus(error.status_code)
+    problem = _OF_STATUS.get(status, Problem(status, status.phrase.lower().replace(" ", "-"), status.phrase))
+    return problem_response(problem, trace_id=record_of(request).trace_id, headers=error.headers)
+
+
+async def answer_validation(request: Request, error: Exception) -> Response:
+    """What the types of the routes refuse."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for no other
+    errors = [
+        FieldError(".".join(map(str, each["loc"][1:])), each["msg"].removeprefix("Value error, "))
+        for each in error.errors()
+    ]
+    return problem_response(
+        PROBLEMS[InvalidRequestError],
+        trace_id=record_of(request).trace_id,
+        detail="; ".join(f"{each.field}: {each.message}" for each in errors),
+        errors=errors,
+    )
+
+
+async def answer_unexpected(request: Request, _: Exception) -> Response:
+    """A defect; whoever observes the request logs it."""
+    return problem_response(INTERNAL_ERROR, trace_id=record_of(request).trace_id)

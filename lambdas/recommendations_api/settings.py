@@ -1,0 +1,73 @@
+"""What the function is told by its environment variables, read once at the edge."""
+
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from pydantic import AwareDatetime, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from contract.recommendations import DEFAULT_VARIANT
+
+Clock = Callable[[], int]
+"""Now, in milliseconds since 1970-01-01 UTC."""
+
+
+class Settings(BaseSettings):
+    """Each field is the environment variable of the same name in capitals."""
+
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True, extra="ignore", frozen=True, use_attribute_docstrings=True
+    )
+
+    database_url: SecretStr
+    """Where Postgres is, as libpq understands it: `postgresql://user:password@host/name?sslmode=verify-full`."""
+    variant: str = DEFAULT_VARIANT
+    """Whose row of `serving` says which version answers."""
+    as_of: AwareDatetime | None = None
+    """A moment to take for now, ISO 8601 with a time zone: for demos and backtests over old data."""
+
+    event_max_age_days: float = Field(default=90, gt=0)
+    """Posted events that happened longer ago are rejected."""
+    event_max_ahead_seconds: float = Field(default=60, ge=0)
+    """How far in the future a posted event may lie, because clocks differ."""
+    recent_events_days: int = Field(default=14, ge=0)
+    """Answers look at the posted events of that many days of receipt before today: older ones are in the
+    trained history by then."""
+    recent_events_limit: int = Field(default=200, ge=1)
+    """How many of a visitor's latest posted events an answer looks at."""
+
+    database_timeout_ms: int = Field(default=250, ge=1)
+    """How long an answer may wait for Postgres; then it falls back. Kept on this side of the connection,
+    because a server that hangs obeys no timeout."""
+    events_timeout_ms: int = Field(default=3000, ge=1)
+    """How long posting events may wait for Postgres."""
+    connect_timeout_seconds: int = Field(default=2, ge=2)
+    """How long opening the connection may take; libpq knows no less than 2."""
+    database_pause_seconds: float = Field(default=2, ge=0)
+    """How long no new connection is tried after one has failed."""
+
+    pushgateway_url: str | None = None
+    """Where metrics are pushed to: `http://host:9091`. Without it none are pushed."""
+    push_interval_seconds: float = Field(default=15, ge=0)
+    """Least time between two pushes. Longer than Prometheus' scrape interval, so that each zero is seen."""
+    push_timeout_ms: int = Field(default=250, ge=1)
+    """How long a push may hold up the answer that it follows."""
+    push_pause_seconds: float = Field(default=30, ge=0)
+    """How long nothing is pushed after a push has failed."""
+
+    @field_validator("pushgateway_url")
+    @classmethod
+    def _is_http(cls, value: str | None) -> str | None:
+        if value is not None and (
+            urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).hostname
+        ):
+            raise ValueError("is not an http:// or https:// URL")
+        return value
+
+    def clock(self) -> Clock:
+        """What gives the moment that counts as now."""
+        if self.as_of is None:
+            return lambda: time.time_ns() // 1_000_000
+        moment = int(self.as_of.timestamp() * 1000)
+        return lambda: moment

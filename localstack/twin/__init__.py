@@ -1,0 +1,1 @@
+"""The product's parts on one machine: real servers on free loopback ports."""

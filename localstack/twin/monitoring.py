@@ -1,0 +1,65 @@
+"""A real pushgateway, and a real Prometheus that scrapes it, where the machine has them."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from twin.errors import MissingProgramError
+from twin.processes import LOOPBACK, Server, answers, free_port
+
+PUSHGATEWAY = ("prometheus-pushgateway", "pushgateway")
+PROMETHEUS = ("prometheus",)
+CONFIG = Path(__file__).parents[2] / "grafana/prometheus/prometheus.yml"
+
+
+def find_program(names: tuple[str, ...]) -> Path | None:
+    """The first of these programs that is on PATH."""
+    found = (shutil.which(name) for name in names)
+    return next((Path(path) for path in found if path), None)
+
+
+@contextlib.contextmanager
+def running_pushgateway(*, log: Path, port: int | None = None) -> Iterator[str]:
+    """The URL of an empty pushgateway. Raises MissingProgramError where there is none."""
+    program = find_program(PUSHGATEWAY)
+    if program is None:
+        raise MissingProgramError(
+            "there is no pushgateway on this machine: install the package prometheus-pushgateway "
+            "(Debian: apt-get install prometheus-pushgateway)"
+        )
+    port = port or free_port()
+    # Debian's build keeps groups in a file of the system's unless told otherwise.
+    command: list[str | Path] = [program, f"--web.listen-address={LOOPBACK}:{port}", "--persistence.file="]
+    with Server("pushgateway", command, log=log, environment={"PATH": os.defpath}) as server:
+        url = f"http://{LOOPBACK}:{port}"
+        server.wait_until(lambda: answers(f"{url}/-/ready"), timeout=60)
+        yield url
+
+
+@contextlib.contextmanager
+def running_prometheus(
+    *, pushgateway_url: str, folder: Path, log: Path, port: int | None = None
+) -> Iterator[str]:
+    """The URL of a Prometheus with this repository's configuration, scraping the given pushgateway.
+
+    Raises MissingProgramError where there is none.
+    """
+    program = find_program(PROMETHEUS)
+    if program is None:
+        raise MissingProgramError("there is no prometheus on this machine: install the package prometheus")
+    port = port or free_port()
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "prometheus.yml"
+    config.write_text(CONFIG.read_text().replace("pushgateway:9091", pushgateway_url.removeprefix("http://")))
+    command: list[str | Path] = [
+        program,
+        f"--config.file={config}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address={LOOPBACK}:{port}",
+    ]
+    with Server("Prometheus", command, log=log, environment={"PATH": os.defpath}) as server:
+        url = f"http://{LOOPBACK}:{port}"
+        server.wait_until(lambda: answers(f"{url}/-/ready"), timeout=60)
+        yield url

@@ -1,0 +1,129 @@
+"""Servers as child processes: started in a session of their own, waited for, stopped by group.
+
+Ctrl-C at a terminal reaches the whole foreground group; a session of their own keeps it from the
+servers, so that whoever started them stops them in the right order.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from twin.errors import ServerError
+
+LOOPBACK = "127.0.0.1"
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def require_free(port: int) -> None:
+    """Raise ServerError where somebody listens on this loopback port already."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError as error:
+            raise ServerError(f"port {port} is in use: stop what listens there, or choose another") from error
+
+
+class Server:
+    """One server process and its log file."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        *,
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        user: int | None = None,
+        group: int | None = None,
+        cwd: Path | None = None,
+        stop_signal: signal.Signals = signal.SIGTERM,
+    ) -> None:
+        self.name = name
+        self.log = log
+        self.stop_signal = stop_signal
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [str(part) for part in command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=None if environment is None else dict(environment),
+                user=user,
+                group=group,
+                extra_groups=None if user is None else [],
+                cwd=cwd,
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """The process, which leads its group."""
+        return self._process.pid
+
+    def wait_until(self, ready: Callable[[], bool], *, timeout: float) -> None:
+        """Wait for `ready`. Raises ServerError where the process ends first or the time is up."""
+        deadline = time.monotonic() + timeout
+        while not ready():
+            status = self._process.poll()
+            if status is not None:
+                self._fail(f"ended with status {status} before it was ready")
+            if time.monotonic() > deadline:
+                self._fail(f"was not ready within {timeout:.0f} s")
+            time.sleep(0.05)
+
+    def stop(self, *, timeout: float = 15) -> None:
+        """Ask the process to end, then end its whole group; harmless when it has ended."""
+        stop_group(self._process.pid, self.stop_signal, self._has_ended, timeout=timeout)
+        self._process.wait()
+
+    def _has_ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def _fail(self, what: str) -> None:
+        self.stop()
+        tail = self.log.read_text(errors="replace").splitlines()[-5:]
+        raise ServerError(f"{self.name} {what}; its log is {self.log}, which ends: {' | '.join(tail)}")
+
+
+def stop_group(pid: int, first: signal.Signals, has_ended: Callable[[], bool], *, timeout: float) -> None:
+    """Send `first` to the leader, wait, then SIGKILL whatever is left of its group."""
+    if not has_ended():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, first)
+    deadline = time.monotonic() + timeout
+    while not has_ended() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def answers(url: str) -> bool:
+    """Whether an HTTP server answers 200 at `url` by now."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310 - loopback, our own server
+            return bool(response.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False

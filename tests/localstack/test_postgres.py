@@ -1,0 +1,74 @@
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+from twin import postgres
+from twin.errors import MissingProgramError, ServerError
+
+
+@pytest.fixture(autouse=True)
+def _no_server_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+
+
+def test_a_given_server_is_used_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://somebody@elsewhere/shop")
+    with postgres.running_postgres(log=tmp_path / "log") as url:
+        assert url == "postgresql://somebody@elsewhere/shop"
+
+
+def test_without_any_postgres_it_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(postgres, "find_binaries", lambda: None)
+    with (
+        pytest.raises(MissingProgramError, match="run `make setup`.*or set DATABASE_URL"),
+        postgres.running_postgres(log=tmp_path / "log"),
+    ):
+        pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root drops to another user")
+def test_root_copies_programs_from_a_folder_that_only_root_may_enter(tmp_path: Path) -> None:
+    """Laid out as the wheel is: its programs find their libraries in a folder beside the package."""
+    closed = Path(tempfile.mkdtemp(prefix="closed-", dir=Path.home()))
+    open_to_all = Path(tempfile.mkdtemp(prefix="open-"))
+    try:
+        binaries = closed / "package/pginstall/bin"
+        binaries.mkdir(parents=True)
+        (closed / "package.libs").mkdir()
+        (closed / "package.libs/word").write_text("found")
+        program = binaries / "postgres"
+        program.write_text('#!/bin/sh\ncat "$(dirname "$0")/../../../package.libs/word"\n')
+        program.chmod(0o755)
+        closed.chmod(0o700)
+        account = postgres.unprivileged_account()
+        assert account is not None
+        os.chown(open_to_all, account.pw_uid, account.pw_gid)
+        within_reach = postgres.binaries_within_reach(binaries, open_to_all, account)
+        said = subprocess.run(
+            [within_reach / "postgres"],
+            user=account.pw_uid, group=account.pw_gid, extra_groups=[], cwd=open_to_all,
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert said.stdout == "found"
+        assert postgres.binaries_within_reach(within_reach, open_to_all, account) == within_reach
+    finally:
+        shutil.rmtree(closed)
+        shutil.rmtree(open_to_all)
+
+
+def test_a_postgres_that_does_not_start_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with (
+            pytest.raises(
+                ServerError, match=r"Postgres ended with status 1 .*could not create any TCP/IP sockets"
+            ),
+            postgres.running_postgres(log=tmp_path / "log", port=port),
+        ):
+            pass

@@ -1,0 +1,185 @@
+"""The training container's program, run as SageMaker runs it, against real MLflow and a real S3 API."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from mlflow.tracking import MlflowClient
+from twin.processes import Server
+
+from contract.recommendations import ListKind, Manifest
+from contract.s3_layout import lists_name, manifest_key, version_prefix
+from tests.training.shops import DAY, events_table, two_camps
+from training.events import dataset_fingerprint, read_events
+from training.generate_shop import generate_shop
+from training.import_events import import_events
+from training.publish import read_manifest
+from training.shop import ShopSettings
+from training.storage import Folder
+
+HYPERPARAMETERS = {
+    "als_factors": "8",
+    "als_iterations": "3",
+    "evaluation_days": "5",
+    "evaluation_windows": "2",
+}
+
+
+class Job:
+    """One training job in its own `/opt/ml`."""
+
+    def __init__(self, base: Path, *, bucket: str, mlflow_uri: str, hyperparameters: dict[str, str]) -> None:
+        self.base = base
+        self.output = Folder(f"s3://{bucket}")
+        config = base / "input/config/hyperparameters.json"
+        config.parent.mkdir(parents=True)
+        config.write_text(json.dumps(hyperparameters))
+        self.environment = {
+            **os.environ,
+            "SAGEMAKER_BASE_DIR": str(base),
+            "MLFLOW_TRACKING_URI": mlflow_uri,
+            "RECOMMENDATIONS_URI": f"s3://{bucket}",
+            "TRAINING_JOB_NAME": base.name,
+            "GIT_PYTHON_REFRESH": "quiet",
+        }
+
+    @property
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "training.container"]
+
+    @property
+    def failure(self) -> str:
+        return (self.base / "output/failure").read_text()
+
+    def run(self) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command, env=self.environment, capture_output=True, text=True, timeout=300, check=False
+        )
+
+    def versions(self) -> list[str]:
+        """Versions in S3 that can be loaded: those with a manifest."""
+        return [
+            key.split("/")[1]
+            for key in self.output.list("recommendations/")
+            if key.endswith("/manifest.json")
+        ]
+
+
+@pytest.fixture
+def job(tmp_path: Path, bucket: str, mlflow_server: str) -> Job:
+    return Job(tmp_path / "job", bucket=bucket, mlflow_uri=mlflow_server, hyperparameters=HYPERPARAMETERS)
+
+
+def give_events(job: Job, tmp_path: Path) -> None:
+    """A small shop in the channel `events`."""
+    file = tmp_path / "shop.parquet"
+    generate_shop(ShopSettings(users=200, items=60, days=30, seed=1), file)
+    import_events([file], tmp_path / "imported")
+    (tmp_path / "imported/events").rename(_made(job.base / "input/data") / "events")
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def test_a_job_leaves_a_version_a_run_and_a_registered_model(
+    job: Job, tmp_path: Path, mlflow_server: str
+) -> None:
+    give_events(job, tmp_path)
+    done = job.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not (job.base / "output/failure").exists()
+
+    (version,) = job.versions()
+    manifest = read_manifest(job.output, version)
+    events = read_events(job.base / "input/data/events")
+    assert manifest.counts["events"] == len(events)
+    assert manifest.dataset_fingerprint == dataset_fingerprint(events)
+    assert manifest.counts[ListKind.PERSONAL] == manifest.counts["users"]
+    served = manifest.metrics["session"]["served"]
+    assert served["users"] == manifest.metrics["batch"]["popular"]["users"] > 20
+    assert served["recall@10"] > manifest.metrics["session"]["popular"]["recall@10"]
+
+    client = MlflowClient(mlflow_server)
+    run = client.get_run(manifest.mlflow["run_id"])
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "job"
+    assert run.data.params["als_factors"] == "8"
+    assert run.data.metrics["session.served.recall_at_10"] == pytest.approx(served["recall@10"])
+    assert run.data.tags["dataset_fingerprint"] == manifest.dataset_fingerprint
+    model = client.get_model_version_by_alias(manifest.mlflow["model"], "challenger")
+    assert model.version == manifest.mlflow["model_version"]
+
+    mlflow.set_tracking_uri(mlflow_server)
+    loaded = mlflow.pyfunc.load_model(f"models:/{manifest.mlflow['model']}@challenger")
+    known = events["user_id"][0].as_py()
+    answers = loaded.predict(pd.DataFrame({"user_id": [known, "nobody"]}), params={"limit": 3})
+    assert [len(items) for items in answers["item_ids"]] == [3, 3]
+    lists = pq.read_table(job.base / "model" / version_prefix(version) / lists_name(0)).to_pylist()
+    (popular,) = [row for row in lists if row["kind"] == ListKind.POPULAR]
+    assert answers["item_ids"][1] == popular["item_ids"][:3]
+
+
+def test_the_same_job_twice_gives_the_same_lists(job: Job, tmp_path: Path) -> None:
+    give_events(job, tmp_path)
+    lists = []
+    for _ in range(2):
+        assert job.run().returncode == 0
+    for version in job.versions():
+        entries = Manifest.from_json(job.output.read(manifest_key(version))).files
+        lists.append([entry.sha256 for entry in entries])
+    assert len(lists) == 2
+    assert lists[0] == lists[1]
+
+
+def fails(job: Job, *reasons: str) -> None:
+    done = job.run()
+    assert done.returncode == 1, done.stdout + done.stderr
+    for reason in reasons:
+        assert reason in job.failure
+    assert len(job.failure) <= 1024
+    assert job.versions() == []
+
+
+def test_an_unknown_hyperparameter_is_named(job: Job) -> None:
+    (job.base / "input/config/hyperparameters.json").write_text('{"als_factor": "8"}')
+    fails(job, "als_factor is unknown; the nearest is als_factors")
+
+
+def test_an_empty_channel_says_what_was_expected(job: Job) -> None:
+    _made(job.base / "input/data/events")
+    fails(job, "holds no events; `python -m training.import_events` brings them in")
+
+
+def test_events_without_a_target_are_refused(job: Job, tmp_path: Path) -> None:
+    table = events_table([(user, item, "view", n * DAY) for n, (user, item, _, _) in enumerate(two_camps())])
+    pq.write_table(table, tmp_path / "views.parquet")
+    import_events([tmp_path / "views.parquet"], tmp_path / "imported")
+    (tmp_path / "imported/events").rename(_made(job.base / "input/data") / "events")
+    fails(job, "no cart and no purchase among 80 events")
+
+
+def test_an_mlflow_that_is_not_there_is_named(job: Job, tmp_path: Path) -> None:
+    give_events(job, tmp_path)
+    job.environment |= {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    fails(job, "MLflow at http://127.0.0.1:9")
+
+
+def test_sigterm_ends_the_job_with_a_reason_and_no_version(job: Job, tmp_path: Path) -> None:
+    give_events(job, tmp_path)
+    (job.base / "input/config/hyperparameters.json").write_text('{"als_iterations": "100000"}')
+    log = tmp_path / "log"
+    with Server("training", job.command, log=log, environment=job.environment) as server:
+        server.wait_until(lambda: "step=evaluate" in log.read_text(), timeout=120)
+        os.kill(server.pid, signal.SIGTERM)
+        server.stop(timeout=60)
+    assert "stopped by SIGTERM" in job.failure
+    assert job.versions() == []

@@ -1,0 +1,105 @@
+"""The program of the training container, by SageMaker's contract for `/opt/ml`.
+
+```
+/opt/ml/input/config/hyperparameters.json   every value a string
+/opt/ml/input/data/events/                  the channel `events`: what lies below events/ in S3
+/opt/ml/model/                              becomes model.tar.gz
+/opt/ml/output/failure                      why the run failed, at most 1024 characters; exit status 1
+```
+SIGTERM means that the job is being stopped: the run ends at once, as failed.
+https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo.html
+"""
+
+import json
+import logging
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from types import FrameType
+
+import structlog
+import threadpoolctl
+
+from training.errors import BadInputError, UserError
+from training.settings import Environment, Hyperparameters
+from training.train import train
+
+EVENTS_CHANNEL = "events"
+MAX_FAILURE_LENGTH = 1024
+
+log = structlog.get_logger()
+
+
+class StoppedError(BaseException):
+    """SIGTERM came. No Exception: nothing but this program's edge may take it for a failure of its own."""
+
+
+def main() -> int:
+    """Train, and leave the reason where the run fails; the exit status."""
+    configure_logging()
+    base = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        settings = Hyperparameters.from_strings(read_hyperparameters(base))
+        # implicit starts threads of its own; a second pool within each of them would only fight it.
+        with threadpoolctl.threadpool_limits(1, "blas"):
+            train(
+                events_folder=base / "input/data" / EVENTS_CHANNEL,
+                model_folder=base / "model",
+                settings=settings,
+                environment=Environment.read(),
+            )
+    except UserError as error:
+        return fail(base, str(error))
+    except StoppedError:
+        return fail(base, "stopped by SIGTERM before the training was done")
+    except Exception as error:  # noqa: BLE001 - the edge: SageMaker shows what is in the failure file
+        traceback.print_exc()
+        return fail(base, f"{type(error).__name__}: {error}")
+    return 0
+
+
+def read_hyperparameters(base: Path) -> dict[str, str]:
+    """Hyperparameters as SageMaker leaves them. Raises BadInputError where they are no JSON object."""
+    file = base / "input/config/hyperparameters.json"
+    if not file.exists():
+        return {}
+    try:
+        values = json.loads(file.read_text())
+    except ValueError as error:
+        raise BadInputError(f"{file}: is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise BadInputError(f"{file}: expected an object of strings, found a {type(values).__name__}")
+    return values
+
+
+def fail(base: Path, reason: str) -> int:
+    """Tell the reason in the log and in the failure file; the exit status."""
+    log.error("training failed", reason=reason)
+    file = base / "output/failure"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(reason[:MAX_FAILURE_LENGTH])
+    return 1
+
+
+def configure_logging() -> None:
+    """One line an event, fields as key=value: what CloudWatch shows and metric expressions read."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stdout)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    )
+
+
+def _stop(_signal_number: int, _frame: FrameType | None) -> None:
+    raise StoppedError
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""Rows judged: those that keep the contract become events, the others are set aside with a reason."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pat
+
+from contract.events import EVENT_COLUMNS, MAX_EVENT_TYPE_LENGTH, MAX_ID_LENGTH
+from training.event_columns import kind_of
+from training.event_readers import Batch
+from training.event_times import read_times
+from training.events import EVENTS_SCHEMA
+
+REASONS: Final = {
+    "missing": "there is no value",
+    "too_long": f"an id has over {MAX_ID_LENGTH} characters, or an event type over {MAX_EVENT_TYPE_LENGTH}",
+    "nul_character": "the text contains a NUL character",
+    "invalid_utf8": "the text isn't UTF-8, or contains half of a surrogate pair",
+    "wrong_type": "the value is of a type that can't be used",
+    "unreadable_time": "the time is neither a number nor ISO 8601",
+    "absurd_time": "the time lies before 1990 or after 2099",
+    "after_as_of": "the time lies after --as-of",
+    "malformed_line": "the line has another number of fields than the header, or isn't a JSON object",
+}
+"""Why a row is rejected; a row with several reasons is told with the first column's."""
+
+EARLIEST_MS: Final = 631_152_000_000  # 1990-01-01
+LATEST_MS: Final = 4_102_444_800_000  # 2100-01-01, the first that is too late
+
+REJECTED_SCHEMA: Final = pa.schema(
+    [
+        ("file", pa.string()),
+        ("row", pa.int64()),
+        ("reason", pa.string()),
+        ("field", pa.string()),
+        ("raw", pa.string()),
+    ]
+)
+
+Reasons = npt.NDArray[np.int8]
+"""For each row the position of its reason in `_CODES`; 0 where nothing is wrong."""
+
+_NAMES: Final = ("", *REASONS)
+_CODES: Final = {name: code for code, name in enumerate(_NAMES)}
+
+
+@dataclass
+class Judge:
+    """Takes batches, gives events and rejected rows, and remembers how it understood them."""
+
+    event_types: Mapping[str, str]
+    """Explicit meanings, from theirs to ours."""
+    as_of_ms: int | None = None
+    kinds: dict[str, str] = field(default_factory=dict)
+    """The kind that each name of an event type was taken for."""
+    time_forms: set[str] = field(default_factory=set)
+
+    def judge(self, batch: Batch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+        """The events of a batch, as EVENTS_SCHEMA has them, and its rejected rows, as REJECTED_SCHEMA."""
+        user_ids, of_users = _clean(batch.columns["user_id"], MAX_ID_LENGTH)
+        item_ids, of_items = _clean(batch.columns["item_id"], MAX_ID_LENGTH)
+        event_types, of_types = _clean(batch.columns["event_type"], MAX_EVENT_TYPE_LENGTH)
+        timestamps, of_times = self._times(batch.columns["timestamp"])
+        reasons = dict(zip(EVENT_COLUMNS, (of_users, of_items, of_types, of_times), strict=True))
+        for name, is_wrong in batch.wrong_types.items():
+            reasons[name][is_wrong] = _CODES["wrong_type"]
+        is_bad = np.logical_or.reduce([codes > 0 for codes in reasons.values()])
+        columns = [user_ids, item_ids, event_types, pa.array(timestamps)]
+        if is_bad.any():
+            is_good = pa.array(~is_bad)
+            columns = [column.filter(is_good) for column in columns]
+        columns[2] = self._as_kinds(columns[2])
+        events = pa.record_batch(columns, schema=EVENTS_SCHEMA)
+        rejected = [*_rejected(batch, reasons, is_bad), *_malformed(batch)]
+        rejected.sort(key=lambda row: row["row"])
+        return events, pa.RecordBatch.from_pylist(rejected, schema=REJECTED_SCHEMA)
+
+    def _as_kinds(self, names: pa.Array) -> pa.Array:
+        encoded = names.dictionary_encode()
+        found = encoded.dictionary.to_pylist()
+        for name in found:
+            if name not in self.kinds:
+                self.kinds[name] = kind_of(name, self.event_types)
+        return pa.array([self.kinds[name] for name in found], pa.string()).take(encoded.indices)
+
+    def _times(self, values: pa.Array) -> tuple[npt.NDArray[np.int64], Reasons]:
+        if _is_text(values.type):
+            values, reasons = _clean(values, MAX_ID_LENGTH)
+        else:
+            is_missing = values.is_null().to_numpy(zero_copy_only=False)
+            reasons = np.where(is_missing, _CODES["missing"], 0).astype(np.int8)
+        times, is_readable, forms = read_times(values)
+        self.time_forms |= forms
+        is_absurd = (times < EARLIEST_MS) | (times >= LATEST_MS)
+        is_late = times > (LATEST_MS if self.as_of_ms is None else self.as_of_ms)
+        problems = ((~is_readable, "unreadable_time"), (is_absurd, "absurd_time"), (is_late, "after_as_of"))
+        for is_problem, name in problems:
+            reasons[(reasons == 0) & is_problem] = _CODES[name]
+        return times, reasons
+
+
+def _is_text(data_type: pa.DataType) -> bool:
+    tests = (pat.is_string, pat.is_large_string, pat.is_binary, pat.is_large_binary)
+    return any(test(data_type) for test in tests)
+
+
+def _clean(values: pa.Array, max_length: int) -> tuple[pa.Array, Reasons]:
+    """Values as text without nulls, and what is wrong with each; the rules of `contract.events`."""
+    reasons = np.zeros(len(values), dtype=np.int8)
+    try:
+        text = values.cast(pa.string())
+    except pa.ArrowInvalid:
+        decoded = [_decoded(value) for value in values.to_pylist()]
+        reasons[[value is None for value in decoded]] = _CODES["invalid_utf8"]
+        text = pa.array(decoded, pa.string())
+    text = text.fill_null("")
+    n_bytes = pc.binary_length(text).to_numpy()
+    reasons[(n_bytes == 0) & (reasons == 0)] = _CODES["missing"]
+    if n_bytes.max(initial=0) > max_length:  # only then can there be as many characters
+        reasons[pc.utf8_length(text).to_numpy() > max_length] = _CODES["too_long"]
+    has_nul = pc.match_substring(text, "\x00")
+    if pc.any(has_nul).as_py():
+        reasons[has_nul.to_numpy(zero_copy_only=False)] = _CODES["nul_character"]
+    return text, reasons
+
+
+def _decoded(value: bytes | None) -> str | None:
+    try:
+        return (value or b"").decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _rejected(
+    batch: Batch, reasons: Mapping[str, Reasons], is_bad: npt.NDArray[np.bool_]
+) -> Iterator[dict[str, Any]]:
+    for position in np.flatnonzero(is_bad):
+        name = next(name for name, codes in reasons.items() if codes[position])
+        yield {
+            "file": batch.file,
+            "row": int(batch.rows[position]),
+            "reason": _NAMES[reasons[name][position]],
+            "field": name,
+            "raw": batch.raw(int(position)),
+        }
+
+
+def _malformed(batch: Batch) -> Iterator[dict[str, Any]]:
+    for line in batch.malformed:
+        yield {
+            "file": batch.file,
+            "row": line.row,
+            "reason": "malformed_line",
+            "field": None,
+            "raw": line.raw,
+        }

@@ -1,0 +1,176 @@
+"""Events as training reads them: only what manifests list, each once, in one order.
+
+A manifest is written after the files that it lists (see `contract/s3_layout.py`), so a file that none
+lists belongs to an import that was cut off, and is passed over.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyarrow.types as pat
+
+from contract.events import EVENT_COLUMNS
+from contract.s3_layout import EVENTS_MANIFESTS_PREFIX, EVENTS_PREFIX
+from training.errors import BadInputError, TooLittleDataError
+from training.moments import format_moment
+from training.storage import Folder
+
+EVENTS_SCHEMA = pa.schema([(name, pa.string()) for name in EVENT_COLUMNS[:3]] + [("timestamp", pa.int64())])
+
+_ROWS_A_BATCH = 128 * 1024
+
+
+@dataclass(frozen=True)
+class EventsFile:
+    """A Parquet file that a manifest lists; its key is relative to the root of the bucket."""
+
+    key: str
+    rows: int
+
+
+def read_events(folder: Path | Folder, as_of_ms: int | None = None) -> pa.Table:
+    """All events below `folder` up to and including `as_of_ms` (UTC milliseconds).
+
+    `folder` holds the content of the bucket's `events/` prefix: `dt=…/` and `manifests/`, as SageMaker
+    lays it out for a training channel. The columns are EVENT_COLUMNS, the rows are sorted by timestamp,
+    user, item and event type; exact duplicates, also those of two imports, appear once.
+
+    Raises TooLittleDataError where no event is left, BadInputError where a listed file is missing,
+    damaged, or not a file of events.
+    """
+    folder = folder if isinstance(folder, Folder) else Folder(folder)
+    files = [file for name in _manifest_names(folder) for file in listed_files(folder, name)]
+    for file in files:
+        _check(folder, file)
+    events = _sorted_and_distinct(_batches(folder, files), as_of_ms)
+    if not events.num_rows:
+        raise TooLittleDataError(_nothing_found(folder, files, as_of_ms))
+    for name in EVENT_COLUMNS:
+        if events[name].null_count:
+            raise BadInputError(
+                f"{folder}: {events[name].null_count} events have no {name}; import them again"
+            )
+    return events
+
+
+def listed_files(folder: Folder, manifest_name: str) -> list[EventsFile]:
+    """The files that one manifest lists. Raises BadInputError where it isn't a manifest of events."""
+    try:
+        manifest = json.loads(folder.read(manifest_name))
+        files = [EventsFile(key=str(file["key"]), rows=int(file["rows"])) for file in manifest["files"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInputError(
+            f"{folder.uri_of(manifest_name)}: isn't a manifest of events ({error!r})"
+        ) from error
+    for file in files:
+        if not file.key.startswith(EVENTS_PREFIX) or ".." in file.key.split("/"):
+            raise BadInputError(
+                f"{folder.uri_of(manifest_name)}: lists {file.key}, which doesn't lie below {EVENTS_PREFIX}"
+            )
+    return files
+
+
+def dataset_fingerprint(table: pa.Table) -> str:
+    """The SHA-256 of a table of events: of its values and their order, not of chunks or of files."""
+    total = hashlib.sha256()
+    for name in EVENT_COLUMNS:
+        lengths, values = hashlib.sha256(), hashlib.sha256()
+        for chunk in table[name].chunks:
+            if name == "timestamp":
+                values.update(chunk.to_numpy().astype("<i8", copy=False).tobytes())
+            else:
+                offsets, data = _text_buffers(chunk)
+                # Without the lengths, ("ab", "c") and ("a", "bc") would be the same.
+                lengths.update(np.diff(offsets).astype("<i8", copy=False).tobytes())
+                values.update(data)
+        total.update(name.encode() + lengths.digest() + values.digest())
+    return total.hexdigest()
+
+
+def _manifest_names(folder: Folder) -> list[str]:
+    prefix = EVENTS_MANIFESTS_PREFIX.removeprefix(EVENTS_PREFIX)
+    return [name for name in folder.list(prefix) if name.endswith(".json")]
+
+
+def _check(folder: Folder, file: EventsFile) -> None:
+    """Raise BadInputError where a listed file cannot be read as events; reads its footer only."""
+    name = file.key.removeprefix(EVENTS_PREFIX)
+    where = folder.uri_of(name)
+    try:
+        with folder.filesystem.open_input_file(folder.path(name)) as source:
+            metadata = pq.read_metadata(source)
+    except FileNotFoundError as error:
+        raise BadInputError(f"{where}: is listed in a manifest, but missing") from error
+    except (OSError, pa.ArrowInvalid) as error:
+        raise BadInputError(f"{where}: cannot be read as Parquet: {error}") from error
+    schema = metadata.schema.to_arrow_schema()
+    for column in EVENT_COLUMNS:
+        position = schema.get_field_index(column)
+        if position < 0 or not _is_expected(column, schema.field(position).type):
+            raise BadInputError(
+                f"{where}: isn't a file of events: expected {_described(EVENTS_SCHEMA)}; "
+                f"found {_described(schema)}"
+            )
+    if metadata.num_rows != file.rows:
+        raise BadInputError(f"{where}: has {metadata.num_rows} rows, its manifest says {file.rows}")
+
+
+def _is_expected(column: str, data_type: pa.DataType) -> bool:
+    if column == "timestamp":
+        return bool(pat.is_int64(data_type))
+    return bool(pat.is_string(data_type) or pat.is_large_string(data_type))
+
+
+def _described(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name} {field.type}" for field in schema)
+
+
+def _batches(folder: Folder, files: list[EventsFile]) -> Iterator[pa.RecordBatch]:
+    # Through Arrow's file systems, because DuckDB reads S3 only with an extension that it downloads.
+    for file in files:
+        path = folder.path(file.key.removeprefix(EVENTS_PREFIX))
+        with folder.filesystem.open_input_file(path) as source, pq.ParquetFile(source) as parquet:
+            for batch in parquet.iter_batches(_ROWS_A_BATCH, columns=list(EVENT_COLUMNS)):
+                yield batch.select(list(EVENT_COLUMNS)).cast(EVENTS_SCHEMA)
+
+
+def _sorted_and_distinct(batches: Iterator[pa.RecordBatch], as_of_ms: int | None) -> pa.Table:
+    reader = pa.RecordBatchReader.from_batches(EVENTS_SCHEMA, batches)
+    with duckdb.connect() as connection:
+        connection.register("events", reader)
+        events = connection.sql(
+            """
+            SELECT DISTINCT user_id, item_id, event_type, "timestamp" FROM events
+            WHERE $as_of IS NULL OR "timestamp" <= $as_of
+            ORDER BY "timestamp", user_id, item_id, event_type
+            """,
+            params={"as_of": as_of_ms},
+        ).to_arrow_table()
+    return events.cast(EVENTS_SCHEMA)
+
+
+def _nothing_found(folder: Folder, files: list[EventsFile], as_of_ms: int | None) -> str:
+    rows = sum(file.rows for file in files)
+    if rows and as_of_ms is not None:
+        return f"{folder}: all {rows:,} events came after {format_moment(as_of_ms)}"
+    return f"{folder}: holds no events; `python -m training.import_events` brings them in"
+
+
+def _text_buffers(chunk: pa.Array) -> tuple[npt.NDArray[np.int64], memoryview]:
+    """Where each text begins and ends, and their bytes, without what lies outside of a slice."""
+    if chunk.null_count:
+        raise ValueError("events have no missing values")
+    text = chunk.cast(pa.large_string())
+    _, offsets_buffer, data = text.buffers()
+    if not len(text):
+        return np.zeros(1, dtype=np.int64), memoryview(b"")
+    offsets = np.frombuffer(offsets_buffer, dtype=np.int64)[text.offset : text.offset + len(text) + 1]
+    return offsets, memoryview(data)[offsets[0] : offsets[-1]]

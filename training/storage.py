@@ -1,0 +1,106 @@
+"""Files in S3 or in a folder, by the same few calls.
+
+Credentials, region and endpoint come from the usual AWS_* variables, AWS_ENDPOINT_URL_S3 among them.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from training.errors import BadInputError
+
+_COPIED_AT_ONCE = 8 * 1024 * 1024
+
+
+class Folder:
+    """A folder named by a path or by `s3://bucket/prefix`; keys are relative to it."""
+
+    def __init__(self, uri: str | Path) -> None:
+        self.uri = str(uri).rstrip("/")
+        self.filesystem, self._root = _open(self.uri)
+
+    def __str__(self) -> str:
+        return self.uri
+
+    def path(self, key: str) -> str:
+        """Where `key` lies, as `filesystem` names it."""
+        return f"{self._root}/{key}"
+
+    def uri_of(self, key: str) -> str:
+        """Where `key` lies, for people and for other programs."""
+        return f"{self.uri}/{key}"
+
+    def read(self, key: str) -> bytes:
+        """The bytes of one file. Raises FileNotFoundError where there is none."""
+        with self.filesystem.open_input_stream(self.path(key)) as stream:
+            return bytes(stream.read())
+
+    def write(self, key: str, data: bytes) -> None:
+        """Write one file whole; over an older one of that name it is replaced at once."""
+        path = self.path(key)
+        if not self._is_local:
+            with self.filesystem.open_output_stream(path) as stream:
+                stream.write(data)
+            return
+        part = f"{path}.part"
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(part).write_bytes(data)
+        Path(part).replace(path)
+
+    def write_from(self, key: str, file: Path) -> None:
+        """Write one file as `write` does, with what `file` holds, however large it is."""
+        path = self.path(key)
+        if not self._is_local:
+            with file.open("rb") as source, self.filesystem.open_output_stream(path) as stream:
+                shutil.copyfileobj(source, stream, _COPIED_AT_ONCE)
+            return
+        part = f"{path}.part"
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, part)
+        Path(part).replace(path)
+
+    def exists(self, key: str) -> bool:
+        """Whether there is a file of that name."""
+        return bool(self.filesystem.get_file_info(self.path(key)).type == pafs.FileType.File)
+
+    def delete(self, key: str) -> None:
+        """Delete one file. Raises FileNotFoundError where there is none."""
+        self.filesystem.delete_file(self.path(key))
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """The keys of all files below `prefix`, a folder's name that ends with `/`, sorted."""
+        selector = pafs.FileSelector(self.path(prefix).rstrip("/"), recursive=True, allow_not_found=True)
+        start = len(self._root) + 1
+        infos = self.filesystem.get_file_info(selector)
+        yield from sorted(info.path[start:] for info in infos if info.type == pafs.FileType.File)
+
+    @property
+    def _is_local(self) -> bool:
+        return isinstance(self.filesystem, pafs.LocalFileSystem)
+
+
+def _open(uri: str) -> tuple[pafs.FileSystem, str]:
+    parts = urlsplit(uri)
+    if parts.scheme == "s3":
+        if not parts.netloc:
+            raise BadInputError(f"{uri}: names no bucket; expected s3://bucket/prefix")
+        return _s3(), f"{parts.netloc}{parts.path}".rstrip("/")
+    if parts.scheme == "file":
+        return pafs.LocalFileSystem(), str(Path(parts.path).absolute())
+    if "://" in uri:
+        raise BadInputError(f"{uri}: expected a folder or s3://bucket/prefix")
+    return pafs.LocalFileSystem(), str(Path(uri).absolute())
+
+
+def _s3() -> pafs.FileSystem:
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    try:
+        return pafs.S3FileSystem(endpoint_override=endpoint, region=region)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise BadInputError(f"S3 cannot be reached: {error}") from error
