@@ -280,15 +280,17 @@ def _written(batches: Iterator[pa.RecordBatch], folder: Path) -> Iterator[Path]:
 
 
 def _write_one(
-    file: BinaryIO, batch: pa.RecordBatch | None, batches: Iterator[pa.RecordBatch]
+    file: BinaryIO, batch: pa.RecordBatch, batches: Iterator[pa.RecordBatch]
 ) -> pa.RecordBatch | None:
     """Fill one file; the batch that the next one begins with, None when there is nothing left."""
     rows = 0
     with pq.ParquetWriter(file, LISTS_SCHEMA, compression="zstd", use_dictionary=_REPEATING) as writer:
-        while batch is not None and rows + batch.num_rows <= ROWS_A_FILE and file.tell() < BYTES_A_FILE:
+        while batch is not None:
             writer.write_batch(batch)
             rows += batch.num_rows
             batch = next(batches, None)
+            if file.tell() >= BYTES_A_FILE or (batch and rows + batch.num_rows > ROWS_A_FILE):
+                break
     return batch
 
 

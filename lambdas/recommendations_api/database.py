@@ -18,6 +18,7 @@ Result = TypeVar("Result")
 # A connection that rested this long may be cut by something in between that told neither side.
 _LONG_REST_SECONDS: Final = 30.0
 
+
 class DatabaseUnavailableError(Exception):
     """Postgres cannot be reached, or did not answer in time."""
 

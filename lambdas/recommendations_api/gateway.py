@@ -6,6 +6,7 @@ and an event that makes no request raises one error instead of whatever comes fi
 
 import base64
 import binascii
+import uuid
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -72,7 +73,7 @@ class RestEvent(APIGateway):
 
 
 def trace_id(event: LambdaEvent) -> str:
-    """What finds this request in all logs: X-Ray's root, else API Gateway's id, else nothing."""
+    """What finds this request in all logs: X-Ray's root, else API Gateway's id, else a new one."""
     headers = event.get("headers")
     if isinstance(headers, Mapping):
         for name, value in headers.items():
@@ -82,7 +83,7 @@ def trace_id(event: LambdaEvent) -> str:
                     return root[:64]
     context = event.get("requestContext")
     request_id = context.get("requestId") if isinstance(context, Mapping) else None
-    return request_id if isinstance(request_id, str) else ""
+    return request_id if isinstance(request_id, str) else str(uuid.uuid4())
 
 
 def _headers(event: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:

@@ -66,6 +66,7 @@ class _Row(NamedTuple):
     manifest: Any
 
 
+# Kinds of lists are `contract.recommendations.ListKind`; the key of the popular list over all is empty.
 # Lists of a version never change, so those that do not depend on the visitor are sent only to an
 # environment that does not know the version yet.
 _LIVE: Final[LiteralString] = """
@@ -79,18 +80,17 @@ FROM live LEFT JOIN versions ON number = live.version AND is_new
 UNION ALL
 SELECT kind, key, item_ids, scores, NULL, NULL, NULL, NULL FROM recommendations
 WHERE version = (SELECT version FROM live WHERE is_new)
-  AND kind = 'popular' AND key = ''
-"""
+  AND kind = 'popular' AND key = ''"""
 
-_SIMILAR: Final[LiteralString] = _LIVE + _ABOUT_LIVE + """
+_SIMILAR: Final[LiteralString] = f"""{_LIVE}{_ABOUT_LIVE}
 UNION ALL
 SELECT kind, key, item_ids, scores, NULL, NULL, NULL, NULL FROM recommendations
 WHERE version = (SELECT version FROM live) AND kind = 'similar' AND key = %(item)s
-"""
+"""  # noqa: S608 - made of constants
 
 # `recent` holds at least `contract.blending.recent_items` of the merged history: the ties at its end are
 # all taken, because there the order is decided by what SQL does not see.
-_VISITOR: Final[LiteralString] = _LIVE + """,
+_VISITOR: Final[LiteralString] = f"""{_LIVE},
 stored AS MATERIALIZED (
     SELECT kind, key, item_ids, scores, event_types, timestamps FROM recommendations
     WHERE version = (SELECT version FROM live)
@@ -109,7 +109,8 @@ recent AS (
         WHERE kind = 'history'
     ) AS both_histories
     GROUP BY item_id ORDER BY max("timestamp") DESC FETCH FIRST (%(items)s) ROWS WITH TIES
-""" + _ABOUT_LIVE + """UNION ALL
+){_ABOUT_LIVE}
+UNION ALL
 SELECT kind, key, item_ids, scores, event_types, timestamps, NULL, NULL FROM stored
 UNION ALL
 SELECT 'posted', NULL, array_agg(item_id ORDER BY "timestamp" DESC, received_at DESC), NULL,
@@ -120,7 +121,7 @@ UNION ALL
 SELECT kind, key, item_ids, scores, NULL, NULL, NULL, NULL FROM recommendations
 WHERE version = (SELECT version FROM live) AND kind = 'similar'
   AND key IN (SELECT item_id FROM recent)
-"""
+"""  # noqa: S608 - made of constants
 
 # The key holds for one day of receipt: a retry just after midnight has to be looked for in the day before.
 _INSERT: Final[LiteralString] = """

@@ -176,7 +176,7 @@ def train_step(options: Options, story: Story, parts: Parts) -> Manifest:
             name=JOB_NAME,
             events=Folder(f"{parts.bucket_uri}/{EVENTS_PREFIX}"),
             hyperparameters={},
-            environment=parts.environment(),
+            environment={**parts.environment(), "CODE_VERSION": code_version()},
             folder=job,
             log=options.logs / "training.log",
         )
@@ -185,6 +185,17 @@ def train_step(options: Options, story: Story, parts: Parts) -> Manifest:
     story.say(f"version {version}; MLflow run {manifest.mlflow['run_id']}")
     story.evaluation(manifest.metrics)
     return manifest
+
+
+def code_version() -> str:
+    """The commit of this checkout, or `unknown` where there is no git."""
+    try:
+        told = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        return "unknown"
+    return told.stdout.strip() or "unknown"
 
 
 def load_step(story: Story, parts: Parts, manifest: Manifest) -> None:

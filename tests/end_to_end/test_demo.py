@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,11 +24,55 @@ DEMO = (sys.executable, "-m", "twin.demo")
 TIMEOUT = 900
 
 
+class Run:
+    """One demo, and a record of every process that descends from it."""
+
+    def __init__(self, *arguments: str, folder: Path) -> None:
+        self.process = subprocess.Popen(
+            [*DEMO, "--folder", str(folder), *arguments],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True,
+        )  # fmt: skip
+        self.descendants = {self.process.pid: ""}
+        self._watcher = threading.Thread(target=self._watch)
+        self._watcher.start()
+
+    def finish(self) -> subprocess.CompletedProcess[str]:
+        """Wait for its end, and for what it says until then."""
+        try:
+            stdout, stderr = self.process.communicate(timeout=TIMEOUT)
+        finally:
+            self.process.kill()
+            self._watcher.join()
+        return subprocess.CompletedProcess(DEMO, self.process.returncode, stdout, stderr)
+
+    def left_running(self) -> dict[int, str]:
+        """Of all that ever descended from it, what runs still."""
+        alive = {pid: command for pid, _, state, command in processes() if state[0] != "Z"}
+        return {pid: command for pid, command in self.descendants.items() if alive.get(pid) == command}
+
+    def _watch(self) -> None:
+        while self.process.poll() is None:
+            for pid, parent, _, command in processes():
+                if pid in self.descendants or parent in self.descendants:
+                    self.descendants[pid] = command
+            time.sleep(0.1)
+
+
+def processes() -> list[tuple[int, int, str, str]]:
+    """(pid, parent's pid, state, command line) of all processes."""
+    listed = subprocess.run(
+        ["ps", "-eo", "pid=,ppid=,state=,args="], capture_output=True, text=True, check=True
+    )
+    rows = [line.split(None, 3) for line in listed.stdout.splitlines()]
+    return [(int(row[0]), int(row[1]), row[2], row[3] if len(row) > 3 else "") for row in rows]
+
+
 def demo(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*DEMO, "--folder", str(folder), *arguments],
-        capture_output=True, text=True, timeout=TIMEOUT, check=False, cwd=ROOT,
-    )  # fmt: skip
+    """A demo from its beginning to its end, after which nothing of it may run."""
+    run = Run(*arguments, folder=folder)
+    done = run.finish()
+    assert run.left_running() == {}
+    return done
 
 
 @pytest.fixture(scope="module")
@@ -34,27 +80,6 @@ def small_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("shop") / "events.csv"
     generate_shop(ShopSettings(users=300, items=120, days=40, seed=3), file)
     return file
-
-
-def left_running(folder: Path) -> list[str]:
-    """Command lines of processes that name the demo's folder or its servers' temporary ones."""
-    found = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    return [line for line in found.splitlines() if str(folder) in line and "ps -eo" not in line]
-
-
-def servers() -> set[str]:
-    """Listening servers of the kinds that the demo starts, by process id."""
-    found = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    words = (
-        "moto.server",
-        "mlflow server",
-        "mlflow.server",
-        "uvicorn",
-        "awslambdaric",
-        "bin/postgres",
-        "pushgateway",
-    )
-    return {line.split()[0] for line in found.splitlines() if any(word in line for word in words)}
 
 
 def check_summary(summary: dict[str, Any]) -> None:
@@ -76,7 +101,6 @@ def check_summary(summary: dict[str, Any]) -> None:
 
 
 def test_a_small_shop_from_end_to_end(small_shop: Path, tmp_path: Path) -> None:
-    before = servers()
     done = demo("--events", str(small_shop), folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == "demo: ok"
@@ -85,8 +109,6 @@ def test_a_small_shop_from_end_to_end(small_shop: Path, tmp_path: Path) -> None:
     check_summary(summary)
     session = summary["evaluation"]["session"]
     assert session["served"]["recall@10"] > 2 * session["popular"]["recall@10"]
-    assert servers() - before == set()
-    assert left_running(tmp_path) == []
 
 
 @needs_retailrocket
@@ -105,8 +127,8 @@ def test_real_events_from_end_to_end(tmp_path: Path) -> None:
 def kept(small_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """A demo that was left running."""
     folder = tmp_path_factory.mktemp("kept")
-    before = servers()
-    done = demo("--events", str(small_shop), "--keep", folder=folder)
+    run = Run("--events", str(small_shop), "--keep", folder=folder)
+    done = run.finish()
     try:
         assert done.returncode == 0, done.stdout + done.stderr
         assert done.stdout.splitlines()[-1] == "demo: ok"
@@ -120,7 +142,8 @@ def kept(small_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             check=False,
         )
     assert stopped.stdout == "demo: stopped\n", stopped.stderr
-    assert servers() - before == set()
+    assert len(run.descendants) > 5
+    assert run.left_running() == {}
 
 
 def test_a_kept_demo_answers_after_the_command_has_returned(kept: dict[str, Any]) -> None:
@@ -149,7 +172,6 @@ def fails(done: subprocess.CompletedProcess[str], *, step: str, because: Sequenc
 
 
 def test_a_file_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
-    before = servers()
     file = tmp_path / "no-events.csv"
     file.write_text("user_id,item_id\nu,i\n")
     fails(
@@ -157,7 +179,6 @@ def test_a_file_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
         step="import",
         because=["no-events.csv", "--column"],
     )
-    assert servers() - before == set()
 
 
 def test_a_training_that_fails_shows_its_own_reason(tmp_path: Path) -> None:
@@ -175,19 +196,16 @@ def test_a_port_in_use_is_named(kept: dict[str, Any], small_shop: Path, tmp_path
 
 @pytest.mark.parametrize("step", ["Starting", "Training"])
 def test_ctrl_c_leaves_nothing_running(small_shop: Path, tmp_path: Path, step: str) -> None:
-    before = servers()
-    with subprocess.Popen(
-        [*DEMO, "--folder", str(tmp_path), "--events", str(small_shop)],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, start_new_session=True,
-    ) as process:  # fmt: skip
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith(step):
-                break
-        os.killpg(process.pid, signal.SIGINT)
-        rest = process.stdout.read()
-    assert process.returncode == 130, rest
-    assert "interrupted" in rest
-    assert "Traceback" not in rest
-    assert servers() - before == set()
-    assert left_running(tmp_path) == []
+    run = Run("--events", str(small_shop), folder=tmp_path)
+    assert run.process.stdout is not None
+    for line in run.process.stdout:
+        if line.startswith(step):
+            break
+    time.sleep(1)  # so that it is in the middle of the step
+    os.killpg(run.process.pid, signal.SIGINT)
+    done = run.finish()
+    assert done.returncode == 130, done.stdout + done.stderr
+    assert "interrupted" in done.stdout
+    assert done.stderr == ""
+    assert len(run.descendants) > 1
+    assert run.left_running() == {}

@@ -194,7 +194,7 @@ def edit(change: dict[str, Any]) -> Callable[[str], str]:
     ("edited", "problem"),
     [
         (lambda text: text[:100], "not JSON"),
-        (lambda text: "[]", "a list, not an object"),
+        (lambda _: "[]", "a list, not an object"),
         (edit({"schema_version": 2}), "schema version 2"),
         (edit({"blend_weights": {}}), "blend weights"),
         (edit({"version": "v2"}), "manifest of version v2"),

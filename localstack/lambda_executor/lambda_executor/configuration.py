@@ -2,6 +2,7 @@
 
 import datetime as dt
 import os
+import sys
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ from pathlib import Path
 # From 3.12 on the runtime client waits for events in a thread, so that the main thread can run signal
 # handlers meanwhile; it decides by this variable, not by the interpreter's version.
 EXECUTION_ENV = "AWS_Lambda_python3.12"
+
+NATIVE_STAND_IN = Path(__file__).with_name("native_stand_in")
+"""Joins the path of processes where `awslambdaric` comes without its native half."""
 
 # Without these some interpreters do not start, or do not find their temporary folder.
 _INHERITED = ("PATH", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
@@ -45,6 +49,8 @@ class Configuration:
         today = dt.datetime.now(dt.UTC).strftime("%Y/%m/%d")
         code = str(self.code)
         paths = [code, *filter(None, [self.environment.get("PYTHONPATH")])]
+        if sys.platform != "linux":
+            paths.append(str(NATIVE_STAND_IN))
         return {
             **{name: os.environ[name] for name in _INHERITED if name in os.environ},
             "LANG": "en_US.UTF-8",

@@ -1,0 +1,175 @@
+"""What a pushgateway gets to see, and that it never gets in the way."""
+
+import logging
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from twin.errors import MissingProgramError
+from twin.monitoring import running_pushgateway
+from twin.processes import free_port
+
+from lambdas.recommendations_api.metrics import Metrics
+from lambdas.recommendations_api.records import RequestRecord
+from tests.lambdas.callers import Api, event
+from tests.lambdas.conftest import MakeApi
+from tests.lambdas.servers import FakeGateway, Push, black_hole, fake_gateway
+
+RECOMMENDATIONS = "/v1/users/{user_id}/recommendations"
+
+
+@pytest.fixture
+def gateway() -> Iterator[FakeGateway]:
+    with fake_gateway() as server:
+        yield server
+
+
+def test_the_first_push_is_all_zeros_and_replaces_a_group_of_its_own(
+    make_api: MakeApi, gateway: FakeGateway, stored: str
+) -> None:
+    api = pushing(make_api, gateway.url)
+    assert gateway.pushes == [], "nothing is pushed before the first request"
+    api.recommendations("known")
+    first = gateway.pushes[0]
+    assert first.method == "PUT"
+    prefix = "/metrics/job/recommendations_api/instance/"
+    assert first.path.startswith(prefix)
+    assert uuid.UUID(first.path.removeprefix(prefix)).version == 4
+    assert set(first.values.values()) == {0.0}
+    assert not any(name.endswith("_created") for name, *_ in first.values)
+
+
+def test_pushes_are_cumulative_and_count_every_kind(
+    make_api: MakeApi, gateway: FakeGateway, stored: str
+) -> None:
+    api = pushing(make_api, gateway.url)
+    for user in ("known", "nobody", "known"):
+        api.recommendations(user)
+    api.post_events(event("u", "a"), event("", "a"))
+    api.get("/v1/items/nothing/similar")
+    api.get("/nothing")
+    values = gateway.pushes[-1].values
+    assert values["shop_api_requests_total", RECOMMENDATIONS, "2xx"] == 3
+    assert values["shop_api_requests_total", "/v1/events", "2xx"] == 1
+    assert values["shop_api_requests_total", "/v1/items/{item_id}/similar", "4xx"] == 1
+    assert values["shop_api_requests_total", "other", "4xx"] == 1
+    assert values["shop_api_recommendations_total", "personalized"] == 2
+    assert values["shop_api_recommendations_total", "popular"] == 1
+    assert values["shop_api_events_total", "accepted"] == 1
+    assert values["shop_api_events_total", "rejected"] == 1
+    assert values["shop_api_request_duration_seconds_count", RECOMMENDATIONS] == 3
+    assert values["shop_api_cold_starts_total",] == 1
+    assert len({push.path for push in gateway.pushes}) == 1
+    assert {push.values.keys() for push in gateway.pushes} == {gateway.pushes[0].values.keys()}, (
+        "no series comes later"
+    )
+
+
+def test_pushes_are_throttled_and_the_last_one_comes_at_the_end(
+    make_api: MakeApi, gateway: FakeGateway, stored: str
+) -> None:
+    api = pushing(make_api, gateway.url, push_interval_seconds=600)
+    for _ in range(5):
+        api.recommendations("known")
+    assert len(gateway.pushes) == 1
+    api.environment.stop()
+    assert len(gateway.pushes) == 2
+    assert gateway.pushes[-1].values["shop_api_requests_total", RECOMMENDATIONS, "2xx"] == 5
+
+
+def test_environments_do_not_overwrite_each_other(
+    make_api: MakeApi, gateway: FakeGateway, stored: str
+) -> None:
+    for _ in range(2):
+        pushing(make_api, gateway.url).recommendations("known")
+    assert len({push.path for push in gateway.pushes}) == 2
+
+
+def test_a_gateway_that_closes_connections_misses_nothing(
+    make_api: MakeApi, gateway: FakeGateway, stored: str
+) -> None:
+    gateway.closes_connections = True
+    api = pushing(make_api, gateway.url)
+    for _ in range(3):
+        api.recommendations("known")
+    assert len(gateway.pushes) == 4
+
+
+def test_a_gateway_that_refuses_is_left_alone_and_no_answer_suffers(
+    make_api: MakeApi, gateway: FakeGateway, stored: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway.status = 400
+    api = pushing(make_api, gateway.url, push_pause_seconds=600)
+    assert {api.recommendations("known").status for _ in range(3)} == {200}
+    assert len(gateway.pushes) == 1
+    assert "the pushgateway answered 400" in caplog.text
+
+
+def test_without_a_gateway_no_answer_suffers(make_api: MakeApi, stored: str) -> None:
+    api = pushing(make_api, f"http://127.0.0.1:{free_port()}", push_pause_seconds=600)
+    assert {api.recommendations("known").status for _ in range(3)} == {200}
+    api.environment.stop()
+
+
+def test_a_gateway_that_never_answers_delays_one_answer_by_the_timeout_and_no_other(
+    make_api: MakeApi, stored: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with black_hole() as url:
+        api = pushing(make_api, url, push_timeout_ms=300, push_pause_seconds=600)
+        caplog.set_level(logging.WARNING)
+        for _ in range(5):
+            started = time.monotonic()
+            assert api.recommendations("known").status == 200
+            assert time.monotonic() - started < 3
+        slow = [record for record in caplog.records if "took longer" in record.message]
+        failed = [record for record in caplog.records if "could not be pushed" in record.message]
+        assert len(slow) <= 1
+        assert len(slow) + len(failed) >= 1
+        api.environment.stop()
+
+
+def test_a_failed_push_is_made_up_for_by_the_next(
+    make_api: MakeApi, gateway: FakeGateway, stored: str
+) -> None:
+    gateway.status = 500
+    api = pushing(make_api, gateway.url, push_pause_seconds=0)
+    api.recommendations("known")
+    gateway.status = 200
+    api.recommendations("known")
+    assert gateway.pushes[-1].values["shop_api_requests_total", RECOMMENDATIONS, "2xx"] == 2
+
+
+def test_a_real_pushgateway_shows_the_sums(make_api: MakeApi, stored: str, tmp_path: Path) -> None:
+    try:
+        with running_pushgateway(log=tmp_path / "log") as url:
+            for _ in range(2):
+                api = pushing(make_api, url, push_interval_seconds=600)
+                api.recommendations("known")
+                api.recommendations("known")
+                api.environment.stop()
+            with urllib.request.urlopen(f"{url}/metrics", timeout=10) as response:
+                values = Push("", "", response.read().decode()).values
+    except MissingProgramError as error:
+        pytest.skip(str(error))
+    counted = [
+        value
+        for (name, *labels), value in values.items()
+        if name == "shop_api_requests_total" and RECOMMENDATIONS in labels and "2xx" in labels
+    ]
+    assert counted == [2, 2]
+
+
+def test_a_route_that_is_not_named_is_counted_with_the_others() -> None:
+    metrics = Metrics(["/v1/a"])
+    metrics.count(RequestRecord(trace_id="t", status=503), 0.1)
+    value = metrics.registry.get_sample_value
+    assert value("shop_api_requests_total", {"route": "other", "status": "5xx"}) == 1
+    assert value("shop_api_request_duration_seconds_count", {"route": "/v1/a"}) == 0
+
+
+def pushing(make_api: MakeApi, url: str, **settings: float) -> Api:
+    usual: dict[str, float] = {"push_interval_seconds": 0, "push_timeout_ms": 5000}
+    return make_api(pushgateway_url=url, **{**usual, **settings})

@@ -1,0 +1,64 @@
+"""The documentation fails here when it is wrong."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from contract import metrics
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = [README, *(page.read_text() for page in (ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize(
+    "target",
+    sorted({name for text in DOCUMENTS for name in re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)}),
+)
+def test_every_make_target_that_is_named_exists(target: str) -> None:
+    known = subprocess.run(
+        ["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert re.search(rf"^  make {target}\b", known, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "module",
+    sorted(
+        {name for text in DOCUMENTS for name in re.findall(r"python -m ((?:training|lambdas)[\w.]+)", text)}
+    ),
+)
+def test_every_program_that_is_named_tells_its_usage(module: str) -> None:
+    if module == "training.container":
+        pytest.skip("it takes no arguments: it is told everything by files, and tested as a job")
+    told = subprocess.run(
+        [sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 0, told.stderr
+    assert "usage: python -m " in told.stdout
+
+
+@pytest.mark.parametrize("folder", re.findall(r"^\| `([a-z]+)/` \|", README, re.MULTILINE))
+def test_every_folder_in_the_table_exists_or_is_said_to_come(folder: str) -> None:
+    (line,) = [line for line in README.splitlines() if line.startswith(f"| `{folder}/`")]
+    assert (ROOT / folder).is_dir() != line.endswith("| to come |")
+
+
+@pytest.mark.parametrize("metric", metrics.METRICS, ids=lambda metric: metric.name)
+def test_every_metric_is_documented(metric: metrics.Metric) -> None:
+    assert any(f"`{metric.name}`" in text for text in DOCUMENTS)
+
+
+def test_every_link_between_documents_leads_somewhere() -> None:
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if "://" not in link:
+                assert (page.parent / link).exists(), f"{page.name} links {link}"
+
+
+def test_no_lock_names_the_host_of_a_package_index() -> None:
+    for lock in (ROOT / "locks").glob("*.txt"):
+        assert "://" not in lock.read_text(), lock.name
