@@ -91,6 +91,7 @@ def _manifest(version: str) -> Manifest:
     return Manifest(
         version=version, as_of="2026-01-01T00:00:00.000Z", created_at="2026-01-01T00:00:00Z",
         training_window={"from": "2025-12-01T00:00:00.000Z", "to": "2026-01-01T00:00:00.000Z"},
-        dataset_fingerprint="0" * 64, code_version="unknown", counts={"events": 0, "users": USERS, "items": 0},
+        dataset_fingerprint="0" * 64, code_version="unknown",
+        counts={"events": 0, "users": USERS, "items": 0},
         files=(), metrics={}, blend_weights=BlendWeights(), exclude_purchased=False,
     )  # fmt: skip
