@@ -109,7 +109,7 @@ def push_load(gateway_url: str, report: LoadReport) -> None:
     from training.metrics import push_gauges  # noqa: PLC0415
 
     # Standard output belongs to --json.
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     push_gauges(
         gateway_url,
         PUSH_JOB,
@@ -175,7 +175,7 @@ def _details(details: VersionDetails) -> str:
 def _quality(metrics: dict[str, Any]) -> str:
     """One line a protocol and model, with every figure that the training noted."""
     rows = [
-        (protocol, model, *(f"{name} {value:,.4g}" for name, value in figures.items()))
+        (protocol, model, *(f"{name} {value:,.4g}" for name, value in sorted(figures.items())))
         for protocol, models in metrics.items()
         for model, figures in models.items()
     ]

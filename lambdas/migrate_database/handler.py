@@ -23,5 +23,6 @@ class Settings(BaseSettings):
 def handler(_event: dict[str, Any], _context: object) -> dict[str, list[str]]:
     """Apply what is missing; harmless to repeat. Raises psycopg.Error where Postgres refuses it."""
     applied = migrate(Settings().database_url.get_secret_value())
+    # A warning, because Lambda shows nothing below by default, and what changes a schema should be seen.
     logger.warning("applied %s", ", ".join(applied) or "nothing: the schema is current")
     return {"applied": applied}

@@ -2,10 +2,10 @@
 
 import datetime as dt
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Final, cast
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 from pydantic import AfterValidator
 from pydantic.json_schema import models_json_schema
 from starlette.convertors import Convertor, register_url_convertor
+from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 
 from contract.events import MAX_ID_LENGTH, id_problem
@@ -68,11 +69,10 @@ class _StrictRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
-        known = [field.alias for field in self.dependant.query_params]
+        known = [parameter.alias for parameter in self.dependant.query_params]
 
         async def strictly(request: Request) -> Response:
-            if request.scope["query_string"]:
-                _refuse_odd_parameters(request.scope["query_string"], known)
+            _refuse_odd_parameters(request.query_params, known)
             return await handle(request)
 
         return strictly
@@ -231,13 +231,12 @@ def _json(document: dict[str, Any], headers: dict[str, str] | None = None) -> Re
 
 
 def _iso(moment: int) -> str:
-    seconds, milliseconds = divmod(moment, 1000)
-    return f"{dt.datetime.fromtimestamp(seconds, dt.UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"
+    return dt.datetime.fromtimestamp(moment / 1000, dt.UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-def _refuse_odd_parameters(query: bytes, known: list[str]) -> None:
+def _refuse_odd_parameters(parameters: QueryParams, known: Collection[str]) -> None:
     seen: set[str] = set()
-    for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+    for name, _ in parameters.multi_items():
         if name not in known:
             message = f"is not known; {nearest(name, known)}"
         elif name in seen:

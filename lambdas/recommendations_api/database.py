@@ -104,6 +104,7 @@ class Database:
                 keepalives_count=3,
                 tcp_user_timeout=5_000,  # ms
             )
+            connection.deadline = time.monotonic() + self._connect_timeout
             # Plans for each set of values would be made anew every time: with a partition a day that takes
             # longer than the query.
             connection.execute(

@@ -6,6 +6,7 @@
     InvalidRequestError        422  invalid-request
     NoVersionError             503  no-version
     ManifestError              503  unreadable-version
+    BlendWeightsError          503  unreadable-version
     DatabaseUnavailableError   503  database-unavailable
 
 Whatever else is raised is a defect: 500 internal-error, and a traceback in the log.
@@ -21,6 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from contract.blending import BlendWeightsError
 from contract.recommendations import ManifestError
 from lambdas.recommendations_api.database import DatabaseUnavailableError
 from lambdas.recommendations_api.records import record_of
@@ -72,6 +74,14 @@ class Problem(NamedTuple):
     """Seconds."""
 
 
+_UNREADABLE: Final = Problem(
+    503,
+    "unreadable-version",
+    "The live version cannot be read",
+    "The live version was made for other code than this API's: deploy that, or roll back.",
+    retry_after=60,
+)
+
 PROBLEMS: Final[Mapping[type[Exception], Problem]] = {
     UnknownItemError: Problem(404, "unknown-item", "There is no such item"),
     UnknownParameterError: Problem(400, "unknown-parameter", "A query parameter is not known"),
@@ -84,13 +94,8 @@ PROBLEMS: Final[Mapping[type[Exception], Problem]] = {
         "No version is live: load one, with `python -m training.versions load VERSION`.",
         retry_after=60,
     ),
-    ManifestError: Problem(
-        503,
-        "unreadable-version",
-        "The live version cannot be read",
-        "The live version was made for other code than this API's: deploy that, or roll back.",
-        retry_after=60,
-    ),
+    ManifestError: _UNREADABLE,
+    BlendWeightsError: _UNREADABLE,
     DatabaseUnavailableError: Problem(
         503,
         "database-unavailable",

@@ -4,7 +4,7 @@ import datetime as dt
 import difflib
 import json
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -75,7 +75,7 @@ def read_events(body: bytes, window: TimeWindow) -> SortedEvents:
     return SortedEvents(accepted, rejected)
 
 
-def nearest(name: str, known: Sequence[str]) -> str:
+def nearest(name: str, known: Collection[str]) -> str:
     """A hint at the known name that a misspelt one is nearest to, or at all of them."""
     found = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {found[0]}?" if found else f"known are: {', '.join(known) or 'none'}"

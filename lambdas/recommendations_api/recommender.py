@@ -39,7 +39,7 @@ class Recommender:
     def for_visitor(self, user_id: str, *, limit: int) -> Answer:
         """What to show a visitor.
 
-        Raises NoVersionError, ManifestError, and DatabaseUnavailableError where nothing is known at all.
+        Raises what `Repository.visitor` raises, DatabaseUnavailableError only where nothing is known at all.
         """
         return self._or_popular(lambda: self._blended(self._repository.visitor(user_id), limit), limit)
 

@@ -98,7 +98,9 @@ stored AS MATERIALIZED (
 ),
 posted AS MATERIALIZED (
     SELECT item_id, event_type, "timestamp", received_at FROM events
-    WHERE user_id = %(user)s AND received_on >= (now() AT TIME ZONE 'UTC')::date - %(days)s
+    WHERE user_id = %(user)s
+      AND received_on >= (now() AT TIME ZONE 'UTC')::date - %(days)s
+      AND received_on <= (now() AT TIME ZONE 'UTC')::date
     ORDER BY "timestamp" DESC, received_at DESC LIMIT %(posted)s
 ),
 recent AS (
@@ -120,7 +122,7 @@ FROM posted HAVING count(*) > 0
 UNION ALL
 SELECT kind, key, item_ids, scores, NULL, NULL, NULL, NULL FROM recommendations
 WHERE version = (SELECT version FROM live) AND kind = 'similar'
-  AND key IN (SELECT item_id FROM recent)
+  AND key = ANY (ARRAY(SELECT item_id FROM recent))
 """  # noqa: S608 - made of constants
 
 # The key holds for one day of receipt: a retry just after midnight has to be looked for in the day before.
@@ -165,7 +167,7 @@ class Repository:
     def visitor(self, user_id: str) -> Visitor:
         """All that an answer for this visitor is made from, in one round trip.
 
-        Raises NoVersionError, or ManifestError where the version's manifest cannot be read.
+        Raises NoVersionError; ManifestError or BlendWeightsError where its manifest cannot be read.
         """
         while True:
             weights = self.last_live.weights if self.last_live else BlendWeights()
@@ -217,7 +219,9 @@ class Repository:
         def read(connection: Connection) -> list[tuple[Any, ...]]:
             return connection.execute(statement, parameters, prepare=True, binary=True).fetchall()
 
-        return [_Row(*row) for row in self._database.run(read, timeout=self._read_timeout)]
+        # Giving up early is right only where there is something to fall back to.
+        timeout = self._read_timeout if self.last_live else self._write_timeout
+        return [_Row(*row) for row in self._database.run(read, timeout=timeout)]
 
     def _live(self, rows: Sequence[_Row]) -> LiveVersion:
         """The version that these rows are of: the one known already, or the new one that they describe."""

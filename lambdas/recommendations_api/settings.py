@@ -39,7 +39,8 @@ class Settings(BaseSettings):
 
     database_timeout_ms: int = Field(default=250, ge=1)
     """How long an answer may wait for Postgres; then it falls back. Kept on this side of the connection,
-    because a server that hangs obeys no timeout."""
+    because a server that hangs obeys no timeout. The first answer of an environment has nothing to fall back
+    to and may take as long as `events_timeout_ms`."""
     events_timeout_ms: int = Field(default=3000, ge=1)
     """How long posting events may wait for Postgres."""
     connect_timeout_seconds: int = Field(default=2, ge=2)

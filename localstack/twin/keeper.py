@@ -105,14 +105,23 @@ def stop(folder: Path) -> bool:
         if _try_lock(file):
             return False
         file.seek(0)
-        os.kill(int(file.read()), signal.SIGTERM)
+        pid = int(file.read())
+        os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
-        while not _try_lock(file):
+        while not _try_lock(file) or _exists(pid):
             if time.monotonic() > deadline:
                 raise TimeoutError(
                     f"the demo did not end within {STOP_TIMEOUT_SECONDS} s; see {folder / 'logs'}"
                 )
             time.sleep(0.1)
+    return True
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
     return True
 
 

@@ -160,6 +160,21 @@ def test_a_kept_demo_answers_after_the_command_has_returned(kept: dict[str, Any]
         assert json.load(answer)["model_version"] == kept["version"]
 
 
+def test_a_kept_prometheus_sees_what_was_pushed(kept: dict[str, Any]) -> None:
+    if "prometheus" not in kept["urls"]:
+        pytest.skip("this machine has no prometheus")
+    query = f"{kept['urls']['prometheus']}/api/v1/query?query=sum(shop_api_requests_total)"
+    deadline = time.monotonic() + 120
+    while True:
+        with urllib.request.urlopen(query, timeout=60) as answer:
+            found = json.load(answer)["data"]["result"]
+        if found:
+            break
+        assert time.monotonic() < deadline, "Prometheus has not scraped the pushgateway"
+        time.sleep(1)
+    assert float(found[0]["value"][1]) >= kept["requests"]["total"]
+
+
 def fails(done: subprocess.CompletedProcess[str], *, step: str, because: Sequence[str]) -> None:
     """One clear line that says which step, why, and where the logs are."""
     assert done.returncode == 1, done.stdout + done.stderr

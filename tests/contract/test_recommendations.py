@@ -1,0 +1,99 @@
+"""A manifest comes back as it was written, or says why it cannot."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contract.blending import BlendWeights, BlendWeightsError
+from contract.recommendations import (
+    FileEntry,
+    ListKind,
+    Manifest,
+    ManifestError,
+    lists_counts,
+)
+
+MOMENT = "2026-01-31T12:00:00Z"
+MANIFEST = Manifest(
+    version="v1",
+    as_of=MOMENT,
+    created_at=MOMENT,
+    training_window={"from": MOMENT, "to": MOMENT},
+    dataset_fingerprint="0" * 64,
+    code_version="unknown",
+    counts={"events": 3, "users": 2, "items": 1},
+    files=(FileEntry(name="lists-00000.parquet", rows=3, bytes=100, sha256="1" * 64),),
+    metrics={"batch": {"served": {"users": 1, "recall@10": 0.5}}},
+    blend_weights=BlendWeights(own=0.5),
+    exclude_purchased=True,
+    mlflow={"run_id": "r"},
+)
+
+texts = st.text(max_size=20)
+manifests = st.builds(
+    Manifest,
+    version=texts,
+    as_of=texts,
+    created_at=texts,
+    training_window=st.dictionaries(texts, texts, max_size=2),
+    dataset_fingerprint=texts,
+    code_version=texts,
+    counts=st.dictionaries(texts, st.integers(0), max_size=3),
+    files=st.lists(
+        st.builds(FileEntry, name=texts, rows=st.integers(0), bytes=st.integers(0), sha256=texts), max_size=3
+    ).map(tuple),
+    metrics=st.dictionaries(texts, st.floats(allow_nan=False, allow_infinity=False), max_size=3),
+    blend_weights=st.builds(BlendWeights, own=st.floats(0, 10), recent_items=st.integers(0, 100)),
+    exclude_purchased=st.booleans(),
+    mlflow=st.dictionaries(texts, texts, max_size=2),
+)
+
+
+@given(manifest=manifests)
+def test_a_manifest_comes_back_as_it_was(manifest: Manifest) -> None:
+    assert Manifest.from_json(manifest.to_json()) == manifest
+    assert Manifest.from_document(json.loads(manifest.to_json())) == manifest
+
+
+def test_fields_of_newer_code_are_passed_over() -> None:
+    assert Manifest.from_document({**document(), "newer": 1}) == MANIFEST
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is not JSON"),
+        ("{", "is not JSON"),
+        (b"\xff\xfe\xfd", "is not JSON"),
+        ("[]", "is a list, not an object"),
+        ("{}", "has schema version None, this code reads 1"),
+        ('{"schema_version": 2}', "has schema version 2"),
+        ('{"schema_version": 1}', "lacks as_of, blend_weights, code_version"),
+    ],
+)
+def test_what_is_no_manifest_says_why(text: str | bytes, message: str) -> None:
+    with pytest.raises(ManifestError, match=message):
+        Manifest.from_json(text)
+
+
+@pytest.mark.parametrize("files", [[{"name": "a"}], [{"more": 1}], [7], 7])
+def test_files_of_an_odd_form_are_refused(files: Any) -> None:
+    with pytest.raises(ManifestError, match="files are not as expected"):
+        Manifest.from_document({**document(), "files": files})
+
+
+def test_odd_weights_are_refused() -> None:
+    with pytest.raises(BlendWeightsError):
+        Manifest.from_document({**document(), "blend_weights": {"own": 1}})
+
+
+def test_each_kind_of_list_is_counted_also_where_there_is_none() -> None:
+    assert lists_counts({ListKind.PERSONAL: 3}) == {"personal": 3, "history": 0, "similar": 0, "popular": 0}
+
+
+def document() -> dict[str, Any]:
+    parsed: dict[str, Any] = json.loads(MANIFEST.to_json())
+    return parsed
