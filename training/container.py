@@ -20,7 +20,6 @@ from pathlib import Path
 from types import FrameType
 
 import structlog
-import threadpoolctl
 
 from training.errors import BadInputError, UserError
 from training.settings import Environment, Hyperparameters
@@ -43,14 +42,12 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _stop)
     try:
         settings = Hyperparameters.from_strings(read_hyperparameters(base))
-        # implicit starts threads of its own; a second pool within each of them would only fight it.
-        with threadpoolctl.threadpool_limits(1, "blas"):
-            train(
-                events_folder=base / "input/data" / EVENTS_CHANNEL,
-                model_folder=base / "model",
-                settings=settings,
-                environment=Environment.read(),
-            )
+        train(
+            events_folder=base / "input/data" / EVENTS_CHANNEL,
+            model_folder=base / "model",
+            settings=settings,
+            environment=Environment.read(),
+        )
     except UserError as error:
         return fail(base, str(error))
     except StoppedError:

@@ -37,6 +37,9 @@ def connected(database_url: str) -> Iterator[Connection]:
             yield connection
     except psycopg.OperationalError as error:
         raise DatabaseError(f"the database failed, try again: {_one_line(error)}") from error
+    # A role without the rights, or a replica instead of the writer.
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction) as error:
+        raise DatabaseError(f"the database refuses: {_one_line(error)}") from error
 
 
 def _connect(database_url: str) -> Connection:

@@ -117,7 +117,8 @@ def answer(
     if protocol == "session":
         now = visitor.first_target
     live = visitor.live if protocol == "session" else []
-    history = merge_histories(live, lists.history_of(visitor.user_id), length=weights.history_length)
+    stored = lists.history_of(visitor.user_id)
+    history = merge_histories(live, stored, length=weights.history_length)
     blended = blend(
         history=history,
         personal=lists.personal_of(visitor.user_id),
@@ -126,7 +127,7 @@ def answer(
         weights=weights,
         now=now,
         limit=limit,
-        exclude=purchased_items(history) if exclude_purchased else frozenset(),
+        exclude=purchased_items([*live, *stored]) if exclude_purchased else frozenset(),
     )
     return [item.item_id for item in blended]
 

@@ -50,11 +50,11 @@ def retire_versions(
     if keep < 1:
         raise VersionError(f"{keep} versions can't be kept: expected 1 or more")
     with connected(database_url) as connection, alone(connection, wait=wait):
-        clean_up(connection, patience_seconds=patience_seconds)
         ready = [info for info in versions(connection) if info.state == "ready"]
         old = [info for info in ready[keep:] if not info.variants]
         for info in old:
-            _drop(connection, info, patience_seconds=patience_seconds)
+            _mark(connection, info)
+        clean_up(connection, patience_seconds=patience_seconds)
         left = {info.name: info.state for info in versions(connection)}
     return RetireReport(
         dropped=tuple(info.name for info in old if info.name not in left),
@@ -72,8 +72,7 @@ def drop_version(
     or drops and `wait` is not set.
     """
     with connected(database_url) as connection, alone(connection, wait=wait):
-        info = find(connection, version)
-        _drop(connection, info, patience_seconds=patience_seconds)
+        _mark(connection, find(connection, version))
         clean_up(connection, patience_seconds=patience_seconds)
         left = {info.name: info.state for info in versions(connection)}
     return RetireReport(
@@ -97,8 +96,11 @@ def clean_up(connection: Connection, *, patience_seconds: float = PATIENCE_SECON
     return tuple(info.name for info in versions(connection) if info.state == "dropping")
 
 
-def _drop(connection: Connection, info: VersionInfo, *, patience_seconds: float) -> None:
-    """Mark a version, from when on nobody can serve it, then remove what can be removed now."""
+def _mark(connection: Connection, info: VersionInfo) -> None:
+    """Mark a version for removal; from then on nobody can serve it.
+
+    Raises VersionError where a variant serves it.
+    """
     with connection.transaction():
         one_value(connection, "SELECT state FROM versions WHERE number = %s FOR UPDATE", info.number)
         serving = connection.execute(
@@ -110,34 +112,28 @@ def _drop(connection: Connection, info: VersionInfo, *, patience_seconds: float)
         connection.execute(
             "UPDATE versions SET state = 'dropping', changed_at = now() WHERE number = %s", (info.number,)
         )
-    with patience(connection, patience_seconds):
-        if _finalize(connection):
-            _remove(connection, info.number)
 
 
-def _remove(connection: Connection, number: int) -> bool:
-    """Detach, drop and forget one version that isn't ready; False where somebody is in the way."""
+def _remove(connection: Connection, number: int) -> None:
+    """Detach, drop and forget one version that isn't ready, as far as nobody is in the way."""
     name = lists_table_name(number)
     detach = sql.SQL("ALTER TABLE {} DETACH PARTITION {} CONCURRENTLY")
     is_attached = name in _partitions(connection)
     if is_attached and not _tried(connection, detach.format(_LISTS, lists_table(number))):
-        return False
-    if not _tried(connection, sql.SQL("DROP TABLE IF EXISTS {}").format(lists_table(number))):
-        return False
-    connection.execute("DELETE FROM versions WHERE number = %s AND state <> 'ready'", (number,))
-    return True
+        return
+    if _tried(connection, sql.SQL("DROP TABLE IF EXISTS {}").format(lists_table(number))):
+        connection.execute("DELETE FROM versions WHERE number = %s AND state <> 'ready'", (number,))
 
 
-def _finalize(connection: Connection) -> bool:
-    """Finish the detach that a time-out or a crash left half done; False where it must still wait.
+def _finalize(connection: Connection) -> None:
+    """Finish the detach that a time-out or a crash left half done, unless it must still wait.
 
     There is at most one, and as long as it is there every other detach fails.
     """
     for name, is_pending in _partitions(connection).items():
         if is_pending:
             statement = sql.SQL("ALTER TABLE {} DETACH PARTITION {} FINALIZE")
-            return _tried(connection, statement.format(_LISTS, sql.Identifier(name)))
-    return True
+            _tried(connection, statement.format(_LISTS, sql.Identifier(name)))
 
 
 def _drop_orphans(connection: Connection) -> None:

@@ -292,6 +292,12 @@ def test_a_database_that_cannot_be_reached_is_an_error_of_one_line(out: Folder, 
         list_versions(url)
 
 
+def test_a_database_that_takes_no_writes_is_an_error_of_one_line(live: str, out: Folder) -> None:
+    replica = f"{live}?options=-c%20default_transaction_read_only%3Don"
+    with pytest.raises(DatabaseError, match="^the database refuses: cannot execute INSERT[^\n]+$"):
+        load_version(replica, out, "b")
+
+
 def damage(out: Folder) -> None:
     key = "recommendations/b/lists-00000.parquet"
     data = bytearray(out.read(key))

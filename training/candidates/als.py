@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+import threadpoolctl
 from implicit.cpu.als import AlternatingLeastSquares
 
 from contract.blending import BlendWeights
@@ -55,8 +56,9 @@ class Als:
             return
         self._user_items = matrix
         # A new model each time: one that is fitted again goes on from vectors of the old shape.
-        self._model = AlternatingLeastSquares(**self.parameters)
-        self._model.fit(matrix, show_progress=False)
+        with _one_blas_thread():
+            self._model = AlternatingLeastSquares(**self.parameters)
+            self._model.fit(matrix, show_progress=False)
 
     def candidates(self, users: IntArray, per_user: int) -> Candidates:
         """The nearest items, own ones included."""
@@ -76,11 +78,17 @@ class Als:
         )
 
     def _batch(self, user_items: sp.csr_matrix, users: IntArray, per_user: int) -> Candidates:
-        items, scores = self._model.recommend(
-            users, user_items[users], N=per_user, filter_already_liked_items=False
-        )
+        with _one_blas_thread():
+            items, scores = self._model.recommend(
+                users, user_items[users], N=per_user, filter_already_liked_items=False
+            )
         everyone = np.repeat(users, per_user)
         known = items.ravel() >= 0
         return best_per_user(
             everyone[known], items.ravel()[known].astype(np.int32), scores.ravel()[known], per_user
         )
+
+
+def _one_blas_thread() -> threadpoolctl.threadpool_limits:
+    """Implicit starts threads of its own; a second pool within each of them would only fight it."""
+    return threadpoolctl.threadpool_limits(1, "blas")
