@@ -10,6 +10,7 @@ version's manifest:
 - `popular`: what everyone buys, by reciprocal rank; it fills whatever is left.
 """
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, NamedTuple
@@ -52,7 +53,7 @@ class BlendWeights:
     def from_document(cls, document: Any) -> "BlendWeights":
         """Read weights back from parsed JSON.
 
-        Raises BlendWeightsError where one is missing, unknown or of a wrong type.
+        Raises BlendWeightsError where one is missing, unknown, of a wrong type or out of its range.
         """
         if not isinstance(document, dict):
             raise BlendWeightsError(f"blend weights are a {type(document).__name__}, not an object")
@@ -65,9 +66,27 @@ class BlendWeights:
         if not isinstance(event_weights, dict):
             raise BlendWeightsError("blend weights: event_weights is not an object")
         for value in [*numbers, *event_weights.values()]:
-            if isinstance(value, bool) or not isinstance(value, int | float):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
                 raise BlendWeightsError(f"blend weights: {value!r} is not a number")
-        return cls(**document)
+        weights = cls(**document)
+        weights._check()
+        return weights
+
+    def _check(self) -> None:
+        for name in ("recent_items", "history_length"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 0:
+                raise BlendWeightsError(
+                    f"blend weights: {name} is {value!r}, expected a whole number from 0 on"
+                )
+        if self.half_life_days <= 0:
+            raise BlendWeightsError(
+                f"blend weights: half_life_days is {self.half_life_days!r}, expected more than 0"
+            )
+        if not 0 < self.rank_decay <= 1:
+            raise BlendWeightsError(
+                f"blend weights: rank_decay is {self.rank_decay!r}, expected above 0 and up to 1"
+            )
 
 
 class BlendedItem(NamedTuple):

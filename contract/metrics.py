@@ -25,13 +25,13 @@ API_REQUEST_SECONDS: Final = Metric(
     "shop_api_request_duration_seconds",
     "histogram",
     "Time from the request's arrival in the application to its answer, in seconds.",
-    ("route",),
+    (),
     REQUEST_SECONDS_BUCKETS,
 )
 API_ANSWERS: Final = Metric(
     "shop_api_recommendations_total",
     "counter",
-    "Recommendations answered, by where their first item came from.",
+    "Answers with recommendations, by source: how much was known.",
     ("source",),
 )
 API_EVENTS: Final = Metric(
@@ -62,7 +62,7 @@ LOAD_SECONDS: Final = Metric(
     "shop_load_duration_seconds", "gauge", "Time that the latest load took, in seconds."
 )
 LOAD_LISTS: Final = Metric(
-    "shop_load_lists", "gauge", "Lists that the latest load wrote, by kind.", ("kind",)
+    "shop_load_lists", "gauge", "Lists that the version loaded last holds, by kind.", ("kind",)
 )
 LOAD_VERSION_AS_OF: Final = Metric(
     "shop_load_version_as_of_timestamp_seconds",

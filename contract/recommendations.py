@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Final
 
-from contract.blending import BlendWeights
+from contract.blending import BlendWeights, BlendWeightsError
 
 MANIFEST_SCHEMA_VERSION: Final = 1
 
@@ -128,7 +128,10 @@ class Manifest:
             values["files"] = tuple(FileEntry(**entry) for entry in values["files"])
         except TypeError as error:
             raise ManifestError(f"the manifest's files are not as expected: {error}") from error
-        values["blend_weights"] = BlendWeights.from_document(values["blend_weights"])
+        try:
+            values["blend_weights"] = BlendWeights.from_document(values["blend_weights"])
+        except BlendWeightsError as error:
+            raise ManifestError(f"the manifest's {error}") from error
         return cls(**values)
 
 

@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 
 from contract.recommendations import LISTS_TABLE, SERVING_TABLE, VERSIONS_TABLE
-from training.errors import UserError, VersionError
+from training.errors import DatabaseError, VersionError
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -19,10 +19,6 @@ APPLICATION_NAME: Final = "shop recommender versions"
 # Any constant does that nobody else takes.
 _LOCK: Final = 5_318_008_221
 _SECONDS_BETWEEN_TRIES: Final = 0.2
-
-
-class DatabaseError(UserError):
-    """Postgres cannot be reached, or could not do what it was told."""
 
 
 @contextlib.contextmanager

@@ -4,7 +4,8 @@
 UserError
 ├── BadInputError        what was given cannot be used: which file, row or field, what was expected
 ├── TooLittleDataError   the events are fine, but there are not enough to do what was asked
-└── VersionError         a version that is missing, damaged, or in the way
+├── VersionError         a version that is missing, damaged, or in the way
+└── DatabaseError        Postgres cannot be reached, or could not do what it was told
 ```
 
 Programs print the message of a UserError and exit with status 1; anything else is a defect and shows
@@ -26,3 +27,7 @@ class TooLittleDataError(UserError):
 
 class VersionError(UserError):
     """A version is missing, damaged, or in the way."""
+
+
+class DatabaseError(UserError):
+    """Postgres cannot be reached, or could not do what it was told."""

@@ -73,8 +73,7 @@ def load_version(
     """Load a published version, unless it is there, and let it answer for `variant`.
 
     `wait` says what happens while another loads or drops; `patience_seconds` is how long the removal of
-    leftovers may wait for readers; `on_lists` is told, in another thread, how many lists are on
-    their way more.
+    leftovers may wait for readers; `on_lists` is told, in another thread, how many lists each step sent.
 
     Raises VersionError where the version is missing or damaged, or another is at work, and DatabaseError
     where Postgres fails. Then the variant serves what it served before.

@@ -6,7 +6,6 @@
     InvalidRequestError        422  invalid-request
     NoVersionError             503  no-version
     ManifestError              503  unreadable-version
-    BlendWeightsError          503  unreadable-version
     DatabaseUnavailableError   503  database-unavailable
 
 Whatever else is raised is a defect: 500 internal-error, and a traceback in the log.
@@ -22,7 +21,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from contract.blending import BlendWeightsError
 from contract.recommendations import ManifestError
 from lambdas.recommendations_api.database import DatabaseUnavailableError
 from lambdas.recommendations_api.records import record_of
@@ -95,7 +93,6 @@ PROBLEMS: Final[Mapping[type[Exception], Problem]] = {
         retry_after=60,
     ),
     ManifestError: _UNREADABLE,
-    BlendWeightsError: _UNREADABLE,
     DatabaseUnavailableError: Problem(
         503,
         "database-unavailable",

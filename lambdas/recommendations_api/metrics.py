@@ -47,7 +47,6 @@ class Metrics:
         self._seconds = Histogram(
             API_REQUEST_SECONDS.name,
             API_REQUEST_SECONDS.help,
-            API_REQUEST_SECONDS.labels,
             buckets=API_REQUEST_SECONDS.buckets,
             registry=self.registry,
         )
@@ -57,8 +56,6 @@ class Metrics:
         for route in (*routes, OTHER_ROUTE):
             for status in STATUS_CLASSES:
                 self._requests.labels(route, status)
-        for route in routes:
-            self._seconds.labels(route)
         for source in SOURCES:
             self._answers.labels(source)
         for outcome in EVENT_OUTCOMES:
@@ -72,7 +69,7 @@ class Metrics:
         """One request was answered."""
         self._requests.labels(record.route, f"{record.status // 100}xx").inc()
         if record.route != OTHER_ROUTE:
-            self._seconds.labels(record.route).observe(seconds)
+            self._seconds.observe(seconds)
         if record.source is not None:
             self._answers.labels(record.source).inc()
         if record.events_accepted:

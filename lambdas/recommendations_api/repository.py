@@ -167,7 +167,7 @@ class Repository:
     def visitor(self, user_id: str) -> Visitor:
         """All that an answer for this visitor is made from, in one round trip.
 
-        Raises NoVersionError; ManifestError or BlendWeightsError where its manifest cannot be read.
+        Raises NoVersionError; ManifestError where its manifest cannot be read.
         """
         while True:
             weights = self.last_live.weights if self.last_live else BlendWeights()

@@ -121,6 +121,8 @@ def run(options: Options, story: Story, console: Console) -> None:
     logging.basicConfig(filename=options.logs / "demo.log", level=logging.INFO, force=True)
     with contextlib.ExitStack() as stack:
         with story.step("start", "Starting the local parts"):
+            if options.events is not None and not options.events.exists():
+                raise DemoError(f"{options.events}: there is no such file or folder")
             if options.port:
                 require_free(options.port)
             parts = stack.enter_context(running_parts(options.folder, tell=lambda _: None))
@@ -218,6 +220,8 @@ def api_function(parts: Parts, manifest: Manifest, logs: Path) -> Function:
         "DATABASE_URL": parts.database_url,
         "AS_OF": manifest.as_of,
         "PUSH_INTERVAL_SECONDS": str(PUSH_INTERVAL_SECONDS),
+        # A laptop at work is slower than a database of its own; the demo is to show answers, not fallbacks.
+        "DATABASE_TIMEOUT_MS": "5000",
     }
     if parts.pushgateway_url:
         environment["PUSHGATEWAY_URL"] = parts.pushgateway_url

@@ -38,6 +38,9 @@ class Story:
 
     def evaluation(self, evaluation: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
         """Precision and recall of what is served beside popularity."""
+        if not any(evaluation.values()):
+            self.say("not evaluated: the events span too short a time to hold some of it out")
+            return
         table = Table(box=None, padding=(0, 2))
         for heading in ("protocol", "model", "users"):
             table.add_column(heading, justify="right" if heading == "users" else "left")

@@ -182,6 +182,11 @@ def test_weights_come_back_from_json_as_they_were() -> None:
         ({"event_weights": []}, "event_weights is not an object"),
         ({"event_weights": {"view": "1"}}, "'1' is not a number"),
         ({"more": 1}, "miss or don't know: more"),
+        ({"own": float("nan")}, "nan is not a number"),
+        ({"recent_items": 20.0}, "recent_items is 20.0, expected a whole number"),
+        ({"history_length": -1}, "history_length is -1, expected a whole number"),
+        ({"half_life_days": 0}, "half_life_days is 0, expected more than 0"),
+        ({"rank_decay": 1.5}, "rank_decay is 1.5, expected above 0 and up to 1"),
     ],
 )
 def test_odd_weights_are_refused(change: dict[str, Any], message: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.blending import BlendWeights, BlendWeightsError
+from contract.blending import BlendWeights
 from contract.recommendations import (
     FileEntry,
     ListKind,
@@ -86,7 +86,7 @@ def test_files_of_an_odd_form_are_refused(files: Any) -> None:
 
 
 def test_odd_weights_are_refused() -> None:
-    with pytest.raises(BlendWeightsError):
+    with pytest.raises(ManifestError, match="the manifest's blend weights miss or don't know"):
         Manifest.from_document({**document(), "blend_weights": {"own": 1}})
 
 

@@ -165,7 +165,7 @@ def test_a_route_that_is_not_named_is_counted_with_the_others() -> None:
     metrics.count(RequestRecord(trace_id="t", status=503), 0.1)
     value = metrics.registry.get_sample_value
     assert value("shop_api_requests_total", {"route": "other", "status": "5xx"}) == 1
-    assert value("shop_api_request_duration_seconds_count", {"route": "/v1/a"}) == 0
+    assert value("shop_api_request_duration_seconds_count") == 0
 
 
 def pushing(make_api: MakeApi, url: str, **settings: float) -> Api:

@@ -19,8 +19,8 @@ from twin.postgres import create_database, drop_database
 from contract.s3_layout import manifest_key
 from lambdas.migrate_database.migrate import migrate
 from tests.training.published import manifest, publish, rows_of, table
-from training.database import _LOCK, APPLICATION_NAME, DatabaseError
-from training.errors import VersionError
+from training.database import _LOCK, APPLICATION_NAME
+from training.errors import DatabaseError, VersionError
 from training.loader import LoadReport, load_version
 from training.publish import publish_version
 from training.retirement import drop_version, retire_versions
