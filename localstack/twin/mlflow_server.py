@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ def running_mlflow(
     command = [
         *(sys.executable, "-m", "mlflow", "server"),
         *("--host", LOOPBACK, "--port", str(port), "--workers", "1"),
-        *("--backend-store-uri", database_url.replace("postgresql://", "postgresql+psycopg://", 1)),
+        *("--backend-store-uri", re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", database_url)),
         *("--artifacts-destination", artifacts),
     ]
     environment = {

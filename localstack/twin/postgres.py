@@ -121,7 +121,12 @@ def create_database(server_url: str, name: str) -> str:
     """A new database beside the given one, and its URL."""
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')
-    return server_url.rsplit("/", 1)[0] + f"/{name}"
+    return url_of_database(server_url, name)
+
+
+def url_of_database(server_url: str, name: str) -> str:
+    """The same server and settings, another database."""
+    return re.sub(r"^(\w+://[^/?]*)(/[^?]*)?", rf"\1/{name}", server_url)
 
 
 def drop_database(server_url: str, name: str) -> None:

@@ -21,6 +21,19 @@ def test_a_given_server_is_used_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp_pa
         assert url == "postgresql://somebody@elsewhere/shop"
 
 
+@pytest.mark.parametrize(
+    ("server", "database"),
+    [
+        ("postgresql://u:p@host:5432/postgres", "postgresql://u:p@host:5432/shop"),
+        ("postgresql://host", "postgresql://host/shop"),
+        ("postgres://host/db?sslmode=require", "postgres://host/shop?sslmode=require"),
+        ("postgresql:///db?host=/tmp/socket", "postgresql:///shop?host=/tmp/socket"),
+    ],
+)
+def test_a_database_is_named_beside_the_given_one(server: str, database: str) -> None:
+    assert postgres.url_of_database(server, "shop") == database
+
+
 def test_without_any_postgres_it_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(postgres, "find_binaries", lambda: None)
     with (
