@@ -1,8 +1,10 @@
 """Servers that the tests share, each started once a session, and what a single test gets of them."""
 
 import itertools
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from twin.mlflow_server import running_mlflow
@@ -12,6 +14,15 @@ from twin.s3 import aws_environment, create_bucket, running_s3
 from lambdas.migrate_database.migrate import migrate
 
 _numbers = itertools.count()
+
+
+def pytest_configure() -> None:
+    """End on SIGTERM as on Ctrl-C: fixtures stop their servers, none is left behind."""
+
+    def interrupt(_signal_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
 
 
 @pytest.fixture(scope="session")

@@ -119,7 +119,9 @@ def test_a_job_leaves_a_version_a_run_and_a_registered_model(
     assert model.version == manifest.mlflow["model_version"]
 
     mlflow.set_tracking_uri(mlflow_server)
-    loaded = mlflow.pyfunc.load_model(f"models:/{manifest.mlflow['model']}@challenger")
+    loaded = mlflow.pyfunc.load_model(
+        f"models:/{manifest.mlflow['model']}@challenger", dst_path=str(_made(tmp_path / "loaded"))
+    )
     known = events["user_id"][0].as_py()
     answers = loaded.predict(pd.DataFrame({"user_id": [known, "nobody"]}), params={"limit": 3})
     assert [len(items) for items in answers["item_ids"]] == [3, 3]
