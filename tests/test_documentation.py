@@ -6,8 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from contract import metrics
+from lambdas.recommendations_api.settings import Settings
+from training.settings import Environment, Hyperparameters
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -50,6 +53,18 @@ def test_every_folder_in_the_table_exists_or_is_said_to_come(folder: str) -> Non
 @pytest.mark.parametrize("metric", metrics.METRICS, ids=lambda metric: metric.name)
 def test_every_metric_is_documented(metric: metrics.Metric) -> None:
     assert any(f"`{metric.name}`" in text for text in DOCUMENTS)
+
+
+@pytest.mark.parametrize(
+    ("model", "is_environment"), [(Settings, True), (Environment, True), (Hyperparameters, False)]
+)
+def test_every_setting_is_documented_with_its_default(model: type[BaseModel], is_environment: bool) -> None:
+    page = (ROOT / "docs/settings.md").read_text()
+    for name, field in model.model_fields.items():
+        default = "–" if field.default is None else f"`{field.default}`"
+        shown = "required" if field.is_required() else default
+        told = " ".join((field.description or "").split())
+        assert f"| `{name.upper() if is_environment else name}` | {shown} | {told} |" in page
 
 
 def test_every_link_between_documents_leads_somewhere() -> None:
