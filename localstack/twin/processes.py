@@ -6,9 +6,11 @@ servers, so that whoever started them stops them in the right order.
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -60,7 +62,7 @@ class Server:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [str(part) for part in command],
+                [*ending_with_parent(stop_signal), *(str(part) for part in command)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -106,6 +108,15 @@ class Server:
         self.stop()
         tail = self.log.read_text(errors="replace").splitlines()[-5:]
         raise ServerError(f"{self.name} {what}; its log is {self.log}, which ends: {' | '.join(tail)}")
+
+
+def ending_with_parent(stop_signal: signal.Signals) -> list[str]:
+    """What to put before a command so that it is stopped also where whoever started it is killed.
+
+    Linux alone can do that; elsewhere only an orderly end, Ctrl-C or SIGTERM, stops what was started.
+    """
+    setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
+    return [setpriv, "--pdeathsig", stop_signal.name.removeprefix("SIG"), "--"] if setpriv else []
 
 
 def stop_group(pid: int, first: signal.Signals, has_ended: Callable[[], bool], *, timeout: float) -> None:

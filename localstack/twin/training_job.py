@@ -13,7 +13,7 @@ from pathlib import Path
 
 from training.storage import Folder
 from twin.errors import ServerError
-from twin.processes import stop_group
+from twin.processes import ending_with_parent, stop_group
 
 PROGRAM = (sys.executable, "-m", "training.container")
 
@@ -45,7 +45,7 @@ def run_training_job(
     failure.unlink(missing_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
-            PROGRAM,
+            [*ending_with_parent(signal.SIGTERM), *PROGRAM],
             env={**environment, "SAGEMAKER_BASE_DIR": str(folder), "TRAINING_JOB_NAME": name},
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -78,6 +78,27 @@ def test_ctrl_c_at_the_terminal_does_not_reach_the_servers(tmp_path: Path) -> No
         assert os.getpgid(server.pid) != os.getpgid(0)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+def test_a_server_ends_with_whoever_started_it_also_when_that_is_killed(tmp_path: Path) -> None:
+    starter = """
+import sys, time
+from pathlib import Path
+from twin.processes import Server
+server = Server("a server", [sys.executable, "-c", "import time; time.sleep(600)"], log=Path(sys.argv[1]))
+print(server.pid, flush=True)
+time.sleep(600)
+"""
+    command = [sys.executable, "-c", starter, str(tmp_path / "log")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        program = Path(f"/proc/{pid}/exe")
+        while "setpriv" in str(program.readlink()):
+            time.sleep(0.02)
+        process.kill()
+    wait_until_dead(pid)
+
+
 KEPT = """
 import sys, time
 from pathlib import Path
