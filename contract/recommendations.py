@@ -39,7 +39,7 @@ LIST_COLUMNS: Final = ("kind", "key", "item_ids", "scores", "event_types", "time
 """
 
 LISTS_TABLE: Final = "recommendations"
-"""Partitioned by `version`, then the columns of `LIST_COLUMNS`; primary key (version, kind, key)."""
+"""Partitioned by `version`, then the columns of `LIST_COLUMNS`; primary key (version, key, kind)."""
 VERSIONS_TABLE: Final = "versions"
 """One row a version that was ever loaded: number, name, state, manifest."""
 SERVING_TABLE: Final = "serving"

@@ -153,7 +153,7 @@ def _fill(
     number: int,
     on_lists: Callable[[int], object],
 ) -> None:
-    """Write all lists, check their counts, make the primary key."""
+    """Write all lists, check their counts, make the primary key and the planner's figures."""
     table = lists_table(number)
     counts: Counter[str] = Counter()
     # FREEZE spares readers and vacuum from touching each page once more; only a table that this very
@@ -168,7 +168,9 @@ def _fill(
             for chunk in _ahead(chunks):
                 copy.write(chunk)
         _check_counts(manifest, counts, written=cursor.rowcount)
-        cursor.execute(sql.SQL("ALTER TABLE {} ADD PRIMARY KEY (version, kind, key)").format(table))
+        cursor.execute(sql.SQL("ALTER TABLE {} ADD PRIMARY KEY (version, key, kind)").format(table))
+        # Without figures the planner takes guesses, and an answer may read all lists of a kind.
+        cursor.execute(sql.SQL("ANALYZE {} (version, key, kind)").format(table))
 
 
 def _ahead(chunks: Iterator[memoryview]) -> Iterator[memoryview]:

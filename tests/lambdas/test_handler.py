@@ -54,9 +54,13 @@ def function(database: str, gateway: FakeGateway, tmp_path: Path) -> Iterator[Fu
         yield function
 
 
+MANGUM_WARNS = "ignore:There is no current event loop:DeprecationWarning"
+"""From Python 3.12 on: it asks for a loop, and makes one where there is none."""
+
+
 def run(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
+        [sys.executable, "-W", "error", "-W", MANGUM_WARNS, "-c", program],
         cwd=ROOT,
         env={"PATH": "", **environment},
         capture_output=True,

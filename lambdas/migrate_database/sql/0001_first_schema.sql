@@ -31,7 +31,8 @@ CREATE TABLE recommendations (
     scores real[],
     event_types text[],
     timestamps bigint[],
-    PRIMARY KEY (version, kind, key)
+    -- The key first: it says more than the kind, of which there are four.
+    PRIMARY KEY (version, key, kind)
 ) PARTITION BY LIST (version);
 
 -- What was posted to the API. One partition a day of receipt, so that old days can be dropped whole.
