@@ -86,28 +86,18 @@ def _server(binaries: Path, folder: Path, *, log: Path, port: int) -> Iterator[t
         binaries = binaries_within_reach(binaries, folder, account)
     user, group = (account.pw_uid, account.pw_gid) if account else (None, None)
     data = folder / "data"
-    made = subprocess.run(
-        [
-            binaries / "initdb",
-            *("--pgdata", data, "--username", "postgres", "--auth", "trust"),
-            *("--encoding", "UTF8", "--no-locale", "--no-sync"),
-        ],
-        user=user,
-        group=group,
-        extra_groups=[] if account else None,
-        cwd=folder,
-        env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if made.returncode != 0:
-        raise ServerError(f"initdb failed with status {made.returncode}: {made.stderr.strip()[-500:]}")
+    environment = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+    initdb: list[str | Path] = [binaries / "initdb", "--pgdata", data, "--username", "postgres"]
+    initdb += ["--auth", "trust", "--encoding", "UTF8", "--no-locale", "--no-sync"]
+    # As a server, because interrupted it must be waited for: it clears up behind itself.
+    with Server(
+        "initdb", initdb, log=log, environment=environment, user=user, group=group, cwd=folder
+    ) as making:
+        making.wait_for_success(timeout=120)
     command: list[str | Path] = [binaries / "postgres", "-D", data, "-p", str(port), "-k", folder]
     for setting in (f"listen_addresses={LOOPBACK}", "fsync=off", "max_connections=200", "timezone=UTC"):
         command += ["-c", setting]
     url = f"postgresql://postgres@{LOOPBACK}:{port}/postgres"
-    environment = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
     # SIGINT is Postgres' fast shutdown; SIGTERM would wait for every client to leave.
     with Server(
         "Postgres", command, log=log, environment=environment, user=user, group=group, cwd=folder,

@@ -96,6 +96,16 @@ class Server:
                 self._fail(f"was not ready within {timeout:.0f} s")
             time.sleep(0.05)
 
+    def wait_for_success(self, *, timeout: float) -> None:
+        """Wait for a program that ends by itself. Raises ServerError where it fails or the time is up."""
+        deadline = time.monotonic() + timeout
+        while (status := self._process.poll()) is None:
+            if time.monotonic() > deadline:
+                self._fail(f"did not end within {timeout:.0f} s")
+            time.sleep(0.02)
+        if status != 0:
+            self._fail(f"failed with status {status}")
+
     def stop(self, *, timeout: float = 15) -> None:
         """Ask the process to end, then end its whole group; harmless when it has ended."""
         stop_group(self._process.pid, self.stop_signal, self._has_ended, timeout=timeout)

@@ -1,8 +1,11 @@
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -85,3 +88,37 @@ def test_a_postgres_that_does_not_start_says_why(monkeypatch: pytest.MonkeyPatch
             postgres.running_postgres(log=tmp_path / "log", port=port),
         ):
             pass
+
+
+STARTED = """
+import sys, tempfile, time
+from pathlib import Path
+from twin.keeper import Interrupted, handle_signals
+from twin.postgres import start_postgres
+tempfile.tempdir = sys.argv[1]
+handle_signals()
+print("starting", flush=True)
+try:
+    with start_postgres(log=Path(sys.argv[2])):
+        time.sleep(600)
+except Interrupted:
+    print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.2, 0.4, 0.8, 1.6])
+def test_interrupted_while_it_starts_it_leaves_nothing_behind(tmp_path: Path, seconds: float) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="open-"))
+    folder.chmod(0o755)
+    command = [sys.executable, "-c", STARTED, str(folder), str(tmp_path / "log")]
+    try:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "starting\n"
+            time.sleep(seconds)
+            process.send_signal(signal.SIGINT)
+            said, complaints = process.communicate(timeout=60)
+        assert (said, complaints) == ("interrupted\n", "")
+        assert list(folder.iterdir()) == []
+    finally:
+        shutil.rmtree(folder)
