@@ -10,7 +10,7 @@ GROUPS := api training postgres
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop check test bench locks format clean
+.PHONY: help setup demo demo-stop check test test-slow bench locks format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ check: $(INSTALLED) ## the fast checks: format, lint, types, the contract's test
 
 test: check ## every check; what CI runs
 	$(BIN)/pytest --ignore tests/contract
+
+test-slow: $(INSTALLED) ## the long forms of the tests, half an hour or so
+	$(BIN)/pytest -m slow
 
 bench: $(INSTALLED) ## measure against peers and limits, into build/benchmarks/
 	$(BIN)/python -m benchmarks

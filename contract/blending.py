@@ -51,16 +51,16 @@ class BlendWeights:
 
     @classmethod
     def from_document(cls, document: Any) -> "BlendWeights":
-        """Read weights back from parsed JSON.
+        """Read weights back from parsed JSON; those of newer code, unknown to this one, are passed over.
 
-        Raises BlendWeightsError where one is missing, unknown, of a wrong type or out of its range.
+        Raises BlendWeightsError where one is missing, of a wrong type or out of its range.
         """
         if not isinstance(document, dict):
             raise BlendWeightsError(f"blend weights are a {type(document).__name__}, not an object")
         names = {each.name for each in fields(cls)}
-        if document.keys() != names:
-            odd = ", ".join(sorted(document.keys() ^ names))
-            raise BlendWeightsError(f"blend weights miss or don't know: {odd}")
+        if missing := names - document.keys():
+            raise BlendWeightsError(f"blend weights lack {', '.join(sorted(missing))}")
+        document = {name: document[name] for name in names}
         event_weights = document["event_weights"]
         numbers = [value for name, value in document.items() if name != "event_weights"]
         if not isinstance(event_weights, dict):

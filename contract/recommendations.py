@@ -5,8 +5,9 @@ checksum. The manifest is written last: a folder without one is no version.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -46,6 +47,12 @@ SERVING_TABLE: Final = "serving"
 """One row a variant: the version that answers. Moving it is what makes a version live."""
 EVENTS_TABLE: Final = "events"
 """What was posted to the API; partitioned by `received_on`, the day of receipt (UTC)."""
+EXPORTS_TABLE: Final = "event_exports"
+"""Which of them were exported: ranges of transactions, planned before and marked after."""
+DELETED_USERS_TABLE: Final = "deleted_users"
+"""Whom to forget, as `contract.tombstones` has it."""
+ITEMS_TABLE: Final = "items"
+"""What the shop sells: category and stock, from the catalogue and from the shop's own changes since."""
 
 DEFAULT_VARIANT: Final = "default"
 
@@ -100,7 +107,8 @@ class Manifest:
     def from_json(cls, text: str | bytes) -> "Manifest":
         """Read a manifest back.
 
-        Raises ManifestError where it is no JSON, of another schema version, or incomplete.
+        Raises ManifestError where it is no JSON, of another schema version, incomplete, or where a field
+        isn't what it should be. Fields of newer code are passed over.
         """
         try:
             document = json.loads(text)
@@ -124,15 +132,62 @@ class Manifest:
         if missing:
             raise ManifestError(f"the manifest lacks {', '.join(missing)}")
         values = {name: document[name] for name in known}
-        try:
-            values["files"] = tuple(FileEntry(**entry) for entry in values["files"])
-        except TypeError as error:
-            raise ManifestError(f"the manifest's files are not as expected: {error}") from error
+        for name, (expected, is_as_expected) in _EXPECTED.items():
+            if not is_as_expected(values[name]):
+                raise ManifestError(f"the manifest's {name} is not {expected}: {str(values[name])[:100]}")
+        values["files"] = tuple(FileEntry(**entry) for entry in values["files"])
         try:
             values["blend_weights"] = BlendWeights.from_document(values["blend_weights"])
         except BlendWeightsError as error:
             raise ManifestError(f"the manifest's {error}") from error
         return cls(**values)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_moment(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and datetime.fromisoformat(value).tzinfo is not None
+    except ValueError:
+        return False
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_object(of: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, dict) and all(map(of, value.values()))
+
+
+def _is_file(value: Any) -> bool:
+    forms = {"name": _is_text, "rows": _is_count, "bytes": _is_count, "sha256": _is_text}
+    return (
+        isinstance(value, dict)
+        and value.keys() == forms.keys()
+        and all(is_as_expected(value[name]) for name, is_as_expected in forms.items())
+    )
+
+
+_EXPECTED: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
+    "version": ("text", _is_text),
+    "as_of": ("a moment in ISO 8601 with its zone", _is_moment),
+    "created_at": ("a moment in ISO 8601 with its zone", _is_moment),
+    "training_window": ("an object of moments in ISO 8601", _is_object(_is_moment)),
+    "dataset_fingerprint": ("text", _is_text),
+    "code_version": ("text", _is_text),
+    "counts": ("an object of whole numbers from 0 on", _is_object(_is_count)),
+    "files": (
+        "a list of name, rows, bytes and sha256",
+        lambda value: isinstance(value, list) and all(map(_is_file, value)),
+    ),
+    "metrics": ("an object", _is_object(lambda _: True)),
+    "exclude_purchased": ("true or false", lambda value: isinstance(value, bool)),
+    "mlflow": ("an object of text", _is_object(_is_text)),
+}
+"""What a manifest's fields hold; `blend_weights` look after themselves."""
 
 
 def lists_counts(kinds: Mapping[str, int]) -> dict[str, int]:

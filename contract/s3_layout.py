@@ -3,7 +3,12 @@
 ```
 events/dt=2015-09-18/<source>.parquet      events of that day
 events/manifests/<source>.json             which of these files belong to <source>: readers read only them
+events/deleted_users.json                  whose events readers pass over, see `contract/tombstones.py`
 rejected/<source>.parquet                  rows that broke the contract, with the reason
+catalogue/<version>/manifest.json          written last
+catalogue/<version>/items.parquet
+catalogue/<version>/categories.parquet
+data_reports/<name>.json                   what the events look like; for people <name>.html
 recommendations/<version>/manifest.json    written last
 recommendations/<version>/lists-00000.parquet
 ```
@@ -13,7 +18,11 @@ from typing import Final
 
 EVENTS_PREFIX: Final = "events/"
 EVENTS_MANIFESTS_PREFIX: Final = "events/manifests/"
+TOMBSTONES_KEY: Final = "events/deleted_users.json"
+"""Below `events/`, so that the training's channel of events holds it."""
 REJECTED_PREFIX: Final = "rejected/"
+CATALOGUE_PREFIX: Final = "catalogue/"
+DATA_REPORTS_PREFIX: Final = "data_reports/"
 RECOMMENDATIONS_PREFIX: Final = "recommendations/"
 MANIFEST_NAME: Final = "manifest.json"
 
@@ -36,6 +45,36 @@ def events_manifest_key(source: str) -> str:
 def rejected_key(source: str) -> str:
     """The rows of `source` that were set aside."""
     return f"{REJECTED_PREFIX}{source}.parquet"
+
+
+def catalogue_prefix(version: str) -> str:
+    """The folder of one version of the catalogue."""
+    return f"{CATALOGUE_PREFIX}{version}/"
+
+
+def catalogue_items_key(version: str) -> str:
+    """The items of one version of the catalogue."""
+    return f"{catalogue_prefix(version)}items.parquet"
+
+
+def catalogue_categories_key(version: str) -> str:
+    """The category tree of one version of the catalogue."""
+    return f"{catalogue_prefix(version)}categories.parquet"
+
+
+def catalogue_manifest_key(version: str) -> str:
+    """The manifest of one version of the catalogue; written last."""
+    return f"{catalogue_prefix(version)}{MANIFEST_NAME}"
+
+
+def data_report_key(name: str) -> str:
+    """What the events look like, for programs."""
+    return f"{DATA_REPORTS_PREFIX}{name}.json"
+
+
+def data_report_page_key(name: str) -> str:
+    """The same for people."""
+    return f"{DATA_REPORTS_PREFIX}{name}.html"
 
 
 def version_prefix(version: str) -> str:

@@ -3,12 +3,18 @@
 import contextlib
 import time
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import psycopg
 from psycopg import sql
 
-from contract.recommendations import LISTS_TABLE, SERVING_TABLE, VERSIONS_TABLE
+from contract.recommendations import (
+    DELETED_USERS_TABLE,
+    EXPORTS_TABLE,
+    LISTS_TABLE,
+    SERVING_TABLE,
+    VERSIONS_TABLE,
+)
 from training.errors import DatabaseError, VersionError
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -16,9 +22,20 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 APPLICATION_NAME: Final = "shop recommender versions"
 """What `pg_stat_activity` shows."""
 
-# Any constant does that nobody else takes.
-_LOCK: Final = 5_318_008_221
 _SECONDS_BETWEEN_TRIES: Final = 0.2
+
+
+class Lock(NamedTuple):
+    """An advisory lock that one program at a time can hold."""
+
+    key: int
+    """Any number does that nobody else takes."""
+    held: str
+    """What is going on while it is held."""
+
+
+VERSIONS_LOCK: Final = Lock(5_318_008_221, "versions are being loaded or dropped")
+EXPORT_LOCK: Final = Lock(5_318_008_222, "events are being exported")
 
 
 @contextlib.contextmanager
@@ -31,6 +48,11 @@ def connected(database_url: str) -> Iterator[Connection]:
         with _connect(database_url) as connection:
             _check_migrated(connection)
             yield connection
+    except psycopg.errors.DiskFull as error:
+        raise DatabaseError(
+            f"the database's disk is full: drop versions that nobody needs (python -m training.versions drop "
+            f"VERSION) or give it more room, then try again; what is served stays: {_one_line(error)}"
+        ) from error
     except psycopg.OperationalError as error:
         raise DatabaseError(f"the database failed, try again: {_one_line(error)}") from error
     # A role without the rights, or a replica instead of the writer.
@@ -46,7 +68,7 @@ def _connect(database_url: str) -> Connection:
 
 
 def _check_migrated(connection: Connection) -> None:
-    for table in (VERSIONS_TABLE, SERVING_TABLE, LISTS_TABLE):
+    for table in (VERSIONS_TABLE, SERVING_TABLE, LISTS_TABLE, DELETED_USERS_TABLE, EXPORTS_TABLE):
         if one_value(connection, "SELECT to_regclass(%s)", table) is None:
             raise DatabaseError(
                 f"the database has no table {table}: run the migrations: python -m lambdas.migrate_database"
@@ -54,29 +76,29 @@ def _check_migrated(connection: Connection) -> None:
 
 
 @contextlib.contextmanager
-def alone(connection: Connection, *, wait: bool) -> Iterator[None]:
-    """Hold the lock under which versions are loaded and dropped, one at a time.
+def alone(connection: Connection, *, wait: bool, lock: Lock = VERSIONS_LOCK) -> Iterator[None]:
+    """Hold a lock, by default that under which versions are loaded and dropped, one at a time.
 
     Raises VersionError where another holds it and `wait` is not set.
     """
     # A process that was killed shall not hold the lock until its statement ends. Not every platform has it.
     with contextlib.suppress(psycopg.errors.InvalidParameterValue):
         connection.execute("SET client_connection_check_interval = '1s'")
-    _take_lock(connection, wait=wait)
+    _take_lock(connection, lock, wait=wait)
     try:
         yield
     finally:
         # Closing would free it, but only when the server has noticed.
         if not connection.closed:
-            connection.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+            connection.execute("SELECT pg_advisory_unlock(%s)", (lock.key,))
 
 
-def _take_lock(connection: Connection, *, wait: bool) -> None:
+def _take_lock(connection: Connection, lock: Lock, *, wait: bool) -> None:
     # Not pg_advisory_lock: whoever waits in a statement holds a snapshot, and a detach of the one who is at
     # work would wait for that snapshot.
-    while not one_value(connection, "SELECT pg_try_advisory_lock(%s)", _LOCK):
+    while not one_value(connection, "SELECT pg_try_advisory_lock(%s)", lock.key):
         if not wait:
-            raise VersionError("versions are being loaded or dropped by another: try again later, or wait")
+            raise VersionError(f"{lock.held} by another: try again later, or wait with --wait")
         time.sleep(_SECONDS_BETWEEN_TRIES)
 
 

@@ -6,23 +6,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from contract.events import EVENT_COLUMNS
 from contract.s3_layout import events_key
 from training.events import EVENTS_SCHEMA, EventsFile
+from training.import_row_groups import PARQUET_OPTIONS, ROW_GROUP, RowGroupsWriter
 from training.moments import MILLISECONDS_A_DAY
 from training.storage import Folder
 
-ROW_GROUP: Final = 128 * 1024
-
-PARQUET_OPTIONS: Final[dict[str, Any]] = {"compression": "zstd", "use_dictionary": True}
+__all__ = ["PARQUET_OPTIONS", "Distinct", "Written", "by_day", "without_repeats", "write_days"]
 
 
 @dataclass
@@ -55,11 +52,12 @@ class Written:
     """What was written, counted on the way."""
 
     files: list[EventsFile] = field(default_factory=list)
+    rows_by_day: dict[str, int] = field(default_factory=dict)
     event_types: dict[str, int] = field(default_factory=dict)
     users: Distinct = field(default_factory=Distinct)
     items: Distinct = field(default_factory=Distinct)
-    first_ms: int | None = None
-    last_ms: int | None = None
+    first_ms: int = 0
+    last_ms: int = 0
 
     @property
     def rows(self) -> int:
@@ -68,14 +66,14 @@ class Written:
 
     def count(self, events: pa.RecordBatch) -> None:
         """Take a batch into account, which continues the one before."""
+        if not self.event_types:
+            self.first_ms = events["timestamp"][0].as_py()
+        self.last_ms = events["timestamp"][-1].as_py()
         for entry in events["event_type"].value_counts().to_pylist():
             kind = entry["values"]
             self.event_types[kind] = self.event_types.get(kind, 0) + entry["counts"]
         self.users.add(events["user_id"])
         self.items.add(events["item_id"])
-        if self.first_ms is None:
-            self.first_ms = events["timestamp"][0].as_py()
-        self.last_ms = events["timestamp"][-1].as_py()
 
 
 def write_days(folder: Folder, source: str, batches: Iterator[pa.RecordBatch]) -> Written:
@@ -88,7 +86,7 @@ def write_days(folder: Folder, source: str, batches: Iterator[pa.RecordBatch]) -
         tempfile.TemporaryDirectory(prefix="events-") as temporary,
         ThreadPoolExecutor(max_workers=1, thread_name_prefix="events-writer") as writer,
     ):
-        file = _DayFile(folder, source, Path(temporary) / "day.parquet", written.files)
+        file = _DayFile(folder, source, Path(temporary) / "day.parquet", written)
         # One batch is encoded while the next one is sorted and counted: a third less time on two cores.
         writing = writer.submit(lambda: None)
         for batch in without_repeats(batches):
@@ -102,47 +100,34 @@ def write_days(folder: Folder, source: str, batches: Iterator[pa.RecordBatch]) -
 
 @dataclass
 class _DayFile:
-    """The file of the day that is being written; row groups are always full but for the last."""
+    """The file of the day that is being written."""
 
     folder: Folder
     source: str
     local: Path
-    files: list[EventsFile]
+    written: Written
     _day: str | None = None
-    _rows: int = 0
-    _waiting: list[pa.RecordBatch] = field(default_factory=list)
-    _writer: pq.ParquetWriter | None = None
+    _writer: RowGroupsWriter | None = None
 
     def add(self, batch: pa.RecordBatch) -> None:
         for day, events in by_day(batch):
-            self._add(day, events)
+            self._writer_of(day).add(events)
 
-    def _add(self, day: str, events: pa.RecordBatch) -> None:
-        if day != self._day:
+    def _writer_of(self, day: str) -> RowGroupsWriter:
+        if self._writer is None or day != self._day:
             self.finish()
-            self._day = day
-            self._writer = pq.ParquetWriter(self.local, EVENTS_SCHEMA, **PARQUET_OPTIONS)
-        self._waiting.append(events)
-        if sum(batch.num_rows for batch in self._waiting) >= ROW_GROUP:
-            self._write(full_groups_only=True)
+            self._day, self._writer = day, RowGroupsWriter(self.local, EVENTS_SCHEMA)
+        return self._writer
 
     def finish(self) -> None:
         if self._day is None or self._writer is None:
             return
-        self._write(full_groups_only=False)
         self._writer.close()
         key = events_key(self._day, self.source)
         self.folder.write_from(key, self.local)
-        self.files.append(EventsFile(key=key, rows=self._rows))
-        self._day, self._rows, self._writer = None, 0, None
-
-    def _write(self, *, full_groups_only: bool) -> None:
-        table = pa.Table.from_batches(self._waiting, EVENTS_SCHEMA).combine_chunks()
-        n_rows = len(table) // ROW_GROUP * ROW_GROUP if full_groups_only else len(table)
-        for start in range(0, n_rows, ROW_GROUP):
-            self._writer.write_table(table.slice(start, min(ROW_GROUP, n_rows - start)))  # type: ignore
-        self._waiting = table.slice(n_rows).to_batches()
-        self._rows += n_rows
+        self.written.files.append(EventsFile(key=key, rows=self._writer.rows))
+        self.written.rows_by_day[self._day] = self._writer.rows
+        self._day, self._writer = None, None
 
 
 def without_repeats(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

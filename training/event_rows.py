@@ -8,11 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.types as pat
 
 from contract.events import EVENT_COLUMNS, MAX_EVENT_TYPE_LENGTH, MAX_ID_LENGTH
+from training.event_batches import Batch, is_text
 from training.event_columns import kind_of
-from training.event_readers import Batch
 from training.event_times import read_times
 from training.events import EVENTS_SCHEMA
 
@@ -25,6 +24,7 @@ REASONS: Final = {
     "unreadable_time": "the time is neither a number nor ISO 8601",
     "absurd_time": "the time lies before 1990 or after 2099",
     "after_as_of": "the time lies after --as-of",
+    "unreadable_flag": "the value is none of true, false, 1, 0, yes and no",
     "malformed_line": "the line has another number of fields than the header, or isn't a JSON object",
 }
 """Why a row is rejected; a row with several reasons is told with the first column's."""
@@ -43,10 +43,11 @@ REJECTED_SCHEMA: Final = pa.schema(
 )
 
 Reasons = npt.NDArray[np.int8]
-"""For each row the position of its reason in `_CODES`; 0 where nothing is wrong."""
+"""For each row the code of its reason, see `CODES`; 0 where nothing is wrong."""
 
 _NAMES: Final = ("", *REASONS)
-_CODES: Final = {name: code for code, name in enumerate(_NAMES)}
+CODES: Final = {name: code for code, name in enumerate(_NAMES)}
+"""Of each reason, for `Reasons`."""
 
 
 @dataclass
@@ -62,23 +63,18 @@ class Judge:
 
     def judge(self, batch: Batch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
         """The events of a batch, as EVENTS_SCHEMA has them, and its rejected rows, as REJECTED_SCHEMA."""
-        user_ids, of_users = _clean(batch.columns["user_id"], MAX_ID_LENGTH)
-        item_ids, of_items = _clean(batch.columns["item_id"], MAX_ID_LENGTH)
-        event_types, of_types = _clean(batch.columns["event_type"], MAX_EVENT_TYPE_LENGTH)
+        user_ids, of_users = clean_text(batch.columns["user_id"], MAX_ID_LENGTH)
+        item_ids, of_items = clean_text(batch.columns["item_id"], MAX_ID_LENGTH)
+        event_types, of_types = clean_text(batch.columns["event_type"], MAX_EVENT_TYPE_LENGTH)
         timestamps, of_times = self._times(batch.columns["timestamp"])
         reasons = dict(zip(EVENT_COLUMNS, (of_users, of_items, of_types, of_times), strict=True))
-        for name, is_wrong in batch.wrong_types.items():
-            reasons[name][is_wrong] = _CODES["wrong_type"]
-        is_bad = np.logical_or.reduce([codes > 0 for codes in reasons.values()])
+        is_bad, rejected = set_aside(batch, reasons)
         columns = [user_ids, item_ids, event_types, pa.array(timestamps)]
         if is_bad.any():
             is_good = pa.array(~is_bad)
             columns = [column.filter(is_good) for column in columns]
         columns[2] = self._as_kinds(columns[2])
-        events = pa.record_batch(columns, schema=EVENTS_SCHEMA)
-        rejected = [*_rejected(batch, reasons, is_bad), *_malformed(batch)]
-        rejected.sort(key=lambda row: row["row"])
-        return events, pa.RecordBatch.from_pylist(rejected, schema=REJECTED_SCHEMA)
+        return pa.record_batch(columns, schema=EVENTS_SCHEMA), rejected
 
     def _as_kinds(self, names: pa.Array) -> pa.Array:
         encoded = names.dictionary_encode()
@@ -89,44 +85,61 @@ class Judge:
         return pa.array([self.kinds[name] for name in found], pa.string()).take(encoded.indices)
 
     def _times(self, values: pa.Array) -> tuple[npt.NDArray[np.int64], Reasons]:
-        if _is_text(values.type):
-            values, reasons = _clean(values, MAX_ID_LENGTH)
-        else:
-            is_missing = values.is_null().to_numpy(zero_copy_only=False)
-            reasons = np.where(is_missing, _CODES["missing"], 0).astype(np.int8)
-        times, is_readable, forms = read_times(values)
+        times, reasons, forms = clean_times(values)
         self.time_forms |= forms
-        is_absurd = (times < EARLIEST_MS) | (times >= LATEST_MS)
-        is_late = times > (LATEST_MS if self.as_of_ms is None else self.as_of_ms)
-        problems = ((~is_readable, "unreadable_time"), (is_absurd, "absurd_time"), (is_late, "after_as_of"))
-        for is_problem, name in problems:
-            reasons[(reasons == 0) & is_problem] = _CODES[name]
+        if self.as_of_ms is not None:
+            reasons[(reasons == 0) & (times > self.as_of_ms)] = CODES["after_as_of"]
         return times, reasons
 
 
-def _is_text(data_type: pa.DataType) -> bool:
-    tests = (pat.is_string, pat.is_large_string, pat.is_binary, pat.is_large_binary)
-    return any(test(data_type) for test in tests)
-
-
-def _clean(values: pa.Array, max_length: int) -> tuple[pa.Array, Reasons]:
+def clean_text(
+    values: pa.Array, max_length: int | None = None, *, is_needed: bool = True
+) -> tuple[pa.Array, Reasons]:
     """Values as text without nulls, and what is wrong with each; the rules of `contract.events`."""
     reasons = np.zeros(len(values), dtype=np.int8)
     try:
         text = values.cast(pa.string())
     except pa.ArrowInvalid:
         decoded = [_decoded(value) for value in values.to_pylist()]
-        reasons[[value is None for value in decoded]] = _CODES["invalid_utf8"]
+        reasons[[value is None for value in decoded]] = CODES["invalid_utf8"]
         text = pa.array(decoded, pa.string())
     text = text.fill_null("")
     n_bytes = pc.binary_length(text).to_numpy()
-    reasons[(n_bytes == 0) & (reasons == 0)] = _CODES["missing"]
-    if n_bytes.max(initial=0) > max_length:  # only then can there be as many characters
-        reasons[pc.utf8_length(text).to_numpy() > max_length] = _CODES["too_long"]
+    if is_needed:
+        reasons[(n_bytes == 0) & (reasons == 0)] = CODES["missing"]
+    if max_length is not None and n_bytes.max(initial=0) > max_length:  # else no text has as many characters
+        reasons[pc.utf8_length(text).to_numpy() > max_length] = CODES["too_long"]
     has_nul = pc.match_substring(text, "\x00")
     if pc.any(has_nul).as_py():
-        reasons[has_nul.to_numpy(zero_copy_only=False)] = _CODES["nul_character"]
+        reasons[has_nul.to_numpy(zero_copy_only=False)] = CODES["nul_character"]
     return text, reasons
+
+
+def clean_times(values: pa.Array) -> tuple[npt.NDArray[np.int64], Reasons, frozenset[str]]:
+    """Times in UTC ms, what is wrong with each, and the forms that they were written in."""
+    if is_text(values.type):
+        values, reasons = clean_text(values, MAX_ID_LENGTH)
+    else:
+        is_missing = values.is_null().to_numpy(zero_copy_only=False)
+        reasons = np.where(is_missing, CODES["missing"], 0).astype(np.int8)
+    times, is_readable, forms = read_times(values)
+    is_absurd = (times < EARLIEST_MS) | (times >= LATEST_MS)
+    for is_problem, name in ((~is_readable, "unreadable_time"), (is_absurd, "absurd_time")):
+        reasons[(reasons == 0) & is_problem] = CODES[name]
+    return times, reasons, forms
+
+
+def set_aside(batch: Batch, reasons: Mapping[str, Reasons]) -> tuple[npt.NDArray[np.bool_], pa.RecordBatch]:
+    """Which rows of a batch are bad, and those with their reasons, as REJECTED_SCHEMA has them.
+
+    `reasons` has what is wrong with each column; values of a type that can't be used are added to it.
+    """
+    for name, is_wrong in batch.wrong_types.items():
+        reasons[name][is_wrong] = CODES["wrong_type"]
+    is_bad = np.logical_or.reduce([codes > 0 for codes in reasons.values()])
+    rejected = [*_rejected(batch, reasons, is_bad), *_malformed(batch)]
+    rejected.sort(key=lambda row: row["row"])
+    return is_bad, pa.RecordBatch.from_pylist(rejected, schema=REJECTED_SCHEMA)
 
 
 def _decoded(value: bytes | None) -> str | None:

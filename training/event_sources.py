@@ -1,4 +1,4 @@
-"""Files of events as they come: found, told apart by name, and read as bytes."""
+"""Files of events and of catalogues as they come: found, told apart by name, and read as bytes."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -74,15 +74,11 @@ def find_files(sources: Sequence[str | Path]) -> list[SourceFile]:
 
 
 def content_hash(file: SourceFile) -> str:
-    """The SHA-256 of a file's bytes. Raises BadInputError where it is empty or can't be read."""
+    """The SHA-256 of a file's bytes. Raises BadInputError where it can't be read."""
     digest = hashlib.sha256()
-    empty = True
     with readable(file), file.folder.filesystem.open_input_stream(file.path, compression=None) as stream:
         while block := stream.read(BLOCK_BYTES):
             digest.update(block)
-            empty = False
-    if empty:
-        raise BadInputError(f"{file.where}: is empty")
     return digest.hexdigest()
 
 
@@ -157,7 +153,7 @@ def _files_in(folder: Folder) -> list[SourceFile]:
     ]
     if not found:
         raise BadInputError(
-            f"{folder}: holds no file of events; expected {EXPECTED_NAMES}, "
+            f"{folder}: holds no file of events or of a catalogue; expected {EXPECTED_NAMES}, "
             f"found {', '.join(keys[:5]) or 'nothing'}"
         )
     return found

@@ -6,7 +6,7 @@ lists belongs to an import that was cut off, and is passed over.
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +22,22 @@ from contract.s3_layout import EVENTS_MANIFESTS_PREFIX, EVENTS_PREFIX
 from training.errors import BadInputError, TooLittleDataError
 from training.moments import format_moment
 from training.storage import Folder
+from training.tombstones import swallowed, tombstones_of_channel
 
 EVENTS_SCHEMA = pa.schema([(name, pa.string()) for name in EVENT_COLUMNS[:3]] + [("timestamp", pa.int64())])
+POSTED_EVENTS_SCHEMA = pa.schema(
+    [
+        *EVENTS_SCHEMA,
+        ("event_id", pa.string()),
+        ("recommendation_id", pa.string()),
+        ("received_at", pa.int64()),
+    ]
+)
+"""Of events that came through the API; `received_at` in UTC ms. Imported ones lack the last three columns."""
 
 _ROWS_A_BATCH = 128 * 1024
+READ_SCHEMA = pa.schema([*EVENTS_SCHEMA, ("event_id", pa.string())])
+"""What counting an event once takes; `event_id` is null where the event was imported."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +53,20 @@ def read_events(folder: Path | Folder, as_of_ms: int | None = None) -> pa.Table:
 
     `folder` holds the content of the bucket's `events/` prefix: `dt=…/` and `manifests/`, as SageMaker
     lays it out for a training channel. The columns are EVENT_COLUMNS, the rows are sorted by timestamp,
-    user, item and event type; exact duplicates, also those of two imports, appear once.
+    user, item and event type; exact duplicates, also those of two imports, appear once, and so does what
+    was posted twice with one `event_id`. What users did before they were deleted is left out.
 
     Raises TooLittleDataError where no event is left, BadInputError where a listed file is missing,
     damaged, or not a file of events.
     """
     folder = folder if isinstance(folder, Folder) else Folder(folder)
-    files = [file for name in _manifest_names(folder) for file in listed_files(folder, name)]
+    files = [file for name in manifest_names(folder) for file in listed_files(folder, name)]
     for file in files:
-        _check(folder, file)
-    events = _sorted_and_distinct(_batches(folder, files), as_of_ms)
+        checked_footer(folder, file)
+    events = _sorted_and_distinct(event_batches(folder, files), as_of_ms)
+    is_swallowed = swallowed(tombstones_of_channel(folder), events["user_id"], events["timestamp"].to_numpy())
+    if is_swallowed.any():
+        events = events.filter(pa.array(~is_swallowed))
     if not events.num_rows:
         raise TooLittleDataError(_nothing_found(folder, files, as_of_ms))
     for name in EVENT_COLUMNS:
@@ -95,13 +111,14 @@ def dataset_fingerprint(table: pa.Table) -> str:
     return total.hexdigest()
 
 
-def _manifest_names(folder: Folder) -> list[str]:
+def manifest_names(folder: Folder) -> list[str]:
+    """The names of all manifests; `folder` holds what lies below the bucket's `events/`."""
     prefix = EVENTS_MANIFESTS_PREFIX.removeprefix(EVENTS_PREFIX)
     return [name for name in folder.list(prefix) if name.endswith(".json")]
 
 
-def _check(folder: Folder, file: EventsFile) -> None:
-    """Raise BadInputError where a listed file cannot be read as events; reads its footer only."""
+def checked_footer(folder: Folder, file: EventsFile) -> pq.FileMetaData:
+    """The footer of a listed file. Raises BadInputError where it cannot be read as events."""
     name = file.key.removeprefix(EVENTS_PREFIX)
     where = folder.uri_of(name)
     try:
@@ -121,6 +138,7 @@ def _check(folder: Folder, file: EventsFile) -> None:
             )
     if metadata.num_rows != file.rows:
         raise BadInputError(f"{where}: has {metadata.num_rows} rows, its manifest says {file.rows}")
+    return metadata
 
 
 def _is_expected(column: str, data_type: pa.DataType) -> bool:
@@ -133,23 +151,43 @@ def _described(schema: pa.Schema) -> str:
     return ", ".join(f"{field.name} {field.type}" for field in schema)
 
 
-def _batches(folder: Folder, files: list[EventsFile]) -> Iterator[pa.RecordBatch]:
+def event_batches(folder: Folder, files: Iterable[EventsFile]) -> Iterator[pa.RecordBatch]:
+    """The rows of files, as READ_SCHEMA has them and as they come: repeats and all."""
     # Through Arrow's file systems, because DuckDB reads S3 only with an extension that it downloads.
     for file in files:
         path = folder.path(file.key.removeprefix(EVENTS_PREFIX))
         with folder.filesystem.open_input_file(path) as source, pq.ParquetFile(source) as parquet:
-            for batch in parquet.iter_batches(_ROWS_A_BATCH, columns=list(EVENT_COLUMNS)):
-                yield batch.select(list(EVENT_COLUMNS)).cast(EVENTS_SCHEMA)
+            columns = [name for name in READ_SCHEMA.names if name in parquet.schema_arrow.names]
+            for batch in parquet.iter_batches(_ROWS_A_BATCH, columns=columns):
+                yield _as_read(batch)
+
+
+def _as_read(batch: pa.RecordBatch) -> pa.RecordBatch:
+    if "event_id" in batch.schema.names:
+        return batch.select(READ_SCHEMA.names).cast(READ_SCHEMA)
+    columns = [*batch.select(list(EVENT_COLUMNS)).columns, pa.nulls(batch.num_rows, pa.string())]
+    return pa.record_batch(columns, names=READ_SCHEMA.names).cast(READ_SCHEMA)
 
 
 def _sorted_and_distinct(batches: Iterator[pa.RecordBatch], as_of_ms: int | None) -> pa.Table:
-    reader = pa.RecordBatchReader.from_batches(EVENTS_SCHEMA, batches)
+    reader = pa.RecordBatchReader.from_batches(READ_SCHEMA, batches)
     with duckdb.connect() as connection:
         connection.register("events", reader)
+        # Of a post that was repeated the first time counts: the later one may be that of the repetition.
         events = connection.sql(
             """
-            SELECT DISTINCT user_id, item_id, event_type, "timestamp" FROM events
-            WHERE $as_of IS NULL OR "timestamp" <= $as_of
+            WITH known AS MATERIALIZED (
+                SELECT * FROM events WHERE $as_of IS NULL OR "timestamp" <= $as_of
+            ), posted AS (
+                SELECT user_id, item_id, event_type, "timestamp" FROM known WHERE event_id IS NOT NULL
+                QUALIFY row_number() OVER (
+                    PARTITION BY user_id, event_id ORDER BY "timestamp", item_id, event_type
+                ) = 1
+            )
+            SELECT DISTINCT user_id, item_id, event_type, "timestamp" FROM (
+                SELECT user_id, item_id, event_type, "timestamp" FROM known WHERE event_id IS NULL
+                UNION ALL SELECT * FROM posted
+            )
             ORDER BY "timestamp", user_id, item_id, event_type
             """,
             params={"as_of": as_of_ms},

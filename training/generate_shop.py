@@ -2,10 +2,11 @@
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +18,17 @@ from tqdm import tqdm
 from contract.events import EVENT_COLUMNS
 from training.errors import BadInputError, UserError
 from training.events import EVENTS_SCHEMA
-from training.moments import MILLISECONDS_A_DAY, format_moment, parse_moment
-from training.shop import ShopSettings, simulate
+from training.moments import format_moment, parse_moment
+from training.shop import Shop, ShopSettings
+from training.shop_truth import write_truth
+
+FILES: Final = (".parquet", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
+CATALOGUE_FILES: Final = (".parquet", ".csv")
+
+_CSV_OPTIONS = pacsv.WriteOptions(quoting_style="needed")
+
+DayWriter = Callable[[int, Iterable[pa.RecordBatch]], int]
+"""Writes the events of a day, numbered from 0; how many they were."""
 
 
 @dataclass(frozen=True)
@@ -29,75 +39,150 @@ class GeneratedShop:
     events: int
 
 
-def generate_shop(settings: ShopSettings, out: Path) -> GeneratedShop:
+def generate_shop(
+    settings: ShopSettings,
+    out: Path,
+    *,
+    threads: int | None = None,
+    truth: Path | None = None,
+    catalogue: Path | None = None,
+) -> GeneratedShop:
     """Write the events of a simulated shop, day by day.
 
     A name that ends with .parquet, .csv, .csv.gz, .jsonl or .jsonl.gz is a file; one without a suffix is a
-    folder that gets `dt=YYYY-MM-DD/events.parquet` for each day. Raises BadInputError for any other name,
-    for sizes below one, and where nothing can be written.
+    folder that gets `dt=YYYY-MM-DD/events.parquet` for each day. `truth` is a folder for what was drawn for
+    items and users (see `training.shop_truth`), `catalogue` a .parquet or .csv file of what the shop sells
+    (`item_id, category_id, available`) when its last day is over. `threads`, by default one a core, make no
+    difference to what is written.
+
+    Raises BadInputError for any other name, for a folder that holds other days, for sizes below one, and
+    where nothing can be written.
     """
-    for name in ("users", "items", "days"):
-        if getattr(settings, name) < 1:
-            raise BadInputError(f"{name}: {getattr(settings, name)} is too few; at least 1 is needed")
-    days = tqdm(
-        simulate(settings), total=settings.days, desc="simulating", unit=" days", disable=None, leave=False
-    )
+    _check_sizes(settings, threads)
+    _check_out(settings, out)
+    if catalogue and _suffix(catalogue) not in CATALOGUE_FILES:
+        raise BadInputError(f"{catalogue}: expected a name that ends with {' or '.join(CATALOGUE_FILES)}")
+    shop = Shop(settings)
+    if catalogue:
+        with _for_writing(catalogue):
+            _write_catalogue(shop, catalogue)
+    if truth:
+        with _for_writing(truth):
+            write_truth(shop, truth)
+    with _for_writing(out):
+        return GeneratedShop(out=out, events=_write_days(shop, out, threads))
+
+
+def _check_sizes(settings: ShopSettings, threads: int | None) -> None:
+    sizes = {name: getattr(settings, name) for name in ("users", "items", "days")}
+    for name, size in {**sizes, "threads": 1 if threads is None else threads}.items():
+        if size < 1:
+            raise BadInputError(f"{name}: {size} is too few; at least 1 is needed")
+    if settings.seed < 0:
+        raise BadInputError(f"seed: {settings.seed} is negative; expected 0 or more")
+
+
+def _check_out(settings: ShopSettings, out: Path) -> None:
+    suffix = _suffix(out)
+    if suffix and suffix not in FILES:
+        names = f"{', '.join(FILES[:-1])} or {FILES[-1]}"
+        raise BadInputError(f"{out}: expected a name that ends with {names}, or a folder's, without a suffix")
+    # Days of another shop would stay among those of this one.
+    of_this_shop = {_partition(settings, day) for day in range(settings.days)}
+    others = sorted(path.name for path in out.glob("dt=*") if path.name not in of_this_shop)
+    if others:
+        raise BadInputError(
+            f"{out}: holds {others[0]}, which is no day of this shop; empty the folder or choose another"
+        )
+
+
+def _suffix(path: Path) -> str:
+    return "".join(path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:]).lower()
+
+
+def _partition(settings: ShopSettings, day: int) -> str:
+    return f"dt={np.datetime64(settings.start_of(day), 'ms').astype('datetime64[D]')}"
+
+
+@contextmanager
+def _for_writing(path: Path) -> Iterator[None]:
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        return GeneratedShop(out=out, events=_write(days, settings, out))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
     except OSError as error:
-        raise BadInputError(f"{out}: cannot be written: {error}") from error
+        raise BadInputError(f"{path}: cannot be written: {error}") from error
 
 
-def _write(days: Iterable[pa.Table], settings: ShopSettings, out: Path) -> int:
-    suffixes = "".join(out.suffixes[-2:] if out.suffix == ".gz" else out.suffixes[-1:]).lower()
-    if not suffixes:
-        return _write_folder(days, settings, out)
-    with ExitStack() as stack:
-        if suffixes == ".parquet":
-            writer = stack.enter_context(pq.ParquetWriter(out, EVENTS_SCHEMA, compression="zstd"))
-        elif suffixes in {".csv", ".csv.gz"}:
-            stream = stack.enter_context(_text_stream(out))
-            options = pacsv.WriteOptions(quoting_style="needed")
-            writer = stack.enter_context(pacsv.CSVWriter(stream, EVENTS_SCHEMA, write_options=options))
-        elif suffixes in {".jsonl", ".jsonl.gz"}:
-            writer = _JsonLinesWriter(stack.enter_context(_text_stream(out)))
-        else:
-            raise BadInputError(
-                f"{out}: expected a name that ends with .parquet, .csv, .csv.gz, .jsonl or .jsonl.gz, "
-                "or a folder's, without a suffix"
-            )
-        return sum(_write_table(writer, day) for day in days)
+def _write_catalogue(shop: Shop, file: Path) -> None:
+    if _suffix(file) == ".csv":
+        pacsv.write_csv(shop.items.catalogue(), file, write_options=_CSV_OPTIONS)
+    else:
+        pq.write_table(shop.items.catalogue(), file, compression="zstd")
 
 
-def _write_table(writer: "pq.ParquetWriter | pacsv.CSVWriter | _JsonLinesWriter", day: pa.Table) -> int:
-    writer.write_table(day)
-    return len(day)
-
-
-def _write_folder(days: Iterable[pa.Table], settings: ShopSettings, out: Path) -> int:
+def _write_days(shop: Shop, out: Path, threads: int | None) -> int:
+    """Write all events; how many they are."""
     events = 0
-    for number, day in enumerate(days):
-        date = np.datetime64(settings.start_ms + number * MILLISECONDS_A_DAY, "ms").astype("datetime64[D]")
-        folder = out / f"dt={date}"
-        folder.mkdir(parents=True, exist_ok=True)
-        pq.write_table(day, folder / "events.parquet", compression="zstd")
-        events += len(day)
+    with (
+        _day_writer(shop.settings, out) as write_day,
+        closing(shop.days(threads)) as days,
+        tqdm(
+            total=shop.settings.days, desc="simulating", unit=" days", disable=None, leave=False
+        ) as progress,
+    ):
+        for day, batches in enumerate(days):
+            events += write_day(day, batches)
+            progress.set_postfix_str(f"{events:,} events", refresh=False)
+            progress.update()
     return events
 
 
-def _text_stream(out: Path) -> pa.NativeFile:
-    # Arrow's gzip writes no time and no name into the file: the same events give the same bytes.
-    return pa.output_stream(str(out), compression="gzip" if out.suffix == ".gz" else None)
+@contextmanager
+def _day_writer(settings: ShopSettings, out: Path) -> Iterator[DayWriter]:
+    suffix = _suffix(out)
+    if not suffix:
+        yield lambda day, batches: _write_partition(out / _partition(settings, day), batches)
+    elif suffix == ".parquet":
+        with _parquet_writer(out) as parquet:
+            yield lambda _, batches: _write(parquet, batches)
+    else:
+        # Arrow's gzip writes no time and no name into the file: the same events give the same bytes.
+        with pa.output_stream(str(out), compression="gzip" if suffix.endswith(".gz") else None) as stream:
+            if suffix.startswith(".csv"):
+                with pacsv.CSVWriter(stream, EVENTS_SCHEMA, write_options=_CSV_OPTIONS) as csv:
+                    yield lambda _, batches: _write(csv, batches)
+            else:
+                yield lambda _, batches: _write(_JsonLinesWriter(stream), batches)
+
+
+def _write_partition(folder: Path, batches: Iterable[pa.RecordBatch]) -> int:
+    folder.mkdir(parents=True, exist_ok=True)
+    with _parquet_writer(folder / "events.parquet") as writer:
+        return _write(writer, batches)
+
+
+def _parquet_writer(file: Path) -> pq.ParquetWriter:
+    # Too many users come a day for a dictionary of them to pay.
+    return pq.ParquetWriter(file, EVENTS_SCHEMA, compression="zstd", use_dictionary=["item_id", "event_type"])
+
+
+def _write(
+    writer: "pq.ParquetWriter | pacsv.CSVWriter | _JsonLinesWriter", batches: Iterable[pa.RecordBatch]
+) -> int:
+    rows = 0
+    for batch in batches:
+        writer.write_batch(batch)
+        rows += batch.num_rows
+    return rows
 
 
 @dataclass(frozen=True)
 class _JsonLinesWriter:
     stream: pa.NativeFile
 
-    def write_table(self, events: pa.Table) -> None:
+    def write_batch(self, events: pa.RecordBatch) -> None:
         """Write a line for each event; generated names need no escapes."""
-        pieces: list[pa.ChunkedArray | str] = []
+        pieces: list[pa.Array | str] = []
         for name in EVENT_COLUMNS:
             quote = "" if name == "timestamp" else '"'
             pieces += [f'{", " if pieces else "{"}"{name}": {quote}', events[name].cast(pa.string()), quote]
@@ -127,6 +212,18 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE_OR_FOLDER",
         help=".parquet, .csv[.gz], .jsonl[.gz], or a folder for a Parquet file a day",
     )
+    parser.add_argument(
+        "--catalogue", type=Path, metavar="FILE", help=".parquet or .csv for the items that the shop sells"
+    )
+    parser.add_argument(
+        "--truth", type=Path, metavar="FOLDER", help="for what was drawn for each item and each user"
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="that simulate at the same time, with the same result; default: one a core",
+    )
     return parser
 
 
@@ -141,7 +238,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             seed=options.seed,
             end_ms=parse_moment(options.as_of),
         )
-        shop = generate_shop(settings, options.out)
+        shop = generate_shop(
+            settings,
+            options.out,
+            threads=options.threads,
+            truth=options.truth,
+            catalogue=options.catalogue,
+        )
     except UserError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import numpy as np
@@ -29,14 +30,19 @@ from contract.recommendations import (
     lists_counts,
 )
 from training.binary_copy import encode
-from training.database import Connection, alone, connected, lists_table, one_value
+from training.database import Connection, alone, connected, lists_table, lists_table_name, one_value
 from training.errors import VersionError
 from training.publish import read_lists, read_manifest
 from training.retirement import PATIENCE_SECONDS, clean_up
 from training.serving import Move, move, versions
 from training.storage import Folder
+from training.tombstones import exchange_tombstones, obey
 
 _COLUMNS: Final = ("version", *LIST_COLUMNS)
+
+# Planning takes milliseconds. Who holds the table for longer than this reads it, and sees what was served.
+_PLANNING_SECONDS: Final = 10.0
+_SECONDS_BETWEEN_LOOKS: Final = 0.01
 
 
 @dataclass(frozen=True)
@@ -68,12 +74,16 @@ def load_version(
     activate: bool = True,
     wait: bool = False,
     patience_seconds: float = PATIENCE_SECONDS,
+    events: Folder | None = None,
     on_lists: Callable[[int], object] | None = None,
 ) -> LoadReport:
     """Load a published version, unless it is there, and let it answer for `variant`.
 
     `wait` says what happens while another loads or drops; `patience_seconds` is how long the removal of
-    leftovers may wait for readers; `on_lists` is told, in another thread, how many lists each step sent.
+    leftovers may wait for readers; `events` is where other databases' tombstones lie, which this one
+    takes over; `on_lists` is told, in another thread, how many lists each step sent.
+
+    Deleted users get no lists: of what they did since then the version knows nothing.
 
     Raises VersionError where the version is missing or damaged, or another is at work, and DatabaseError
     where Postgres fails. Then the variant serves what it served before.
@@ -81,6 +91,8 @@ def load_version(
     started = time.monotonic()
     with connected(database_url) as connection, alone(connection, wait=wait):
         pending = clean_up(connection, patience_seconds=patience_seconds)
+        if events:
+            exchange_tombstones(connection, events)
         number, reused = _ready(connection, version), True
         if number is None:
             number, reused = _load(connection, out, version, on_lists or _tell_nobody), False
@@ -122,7 +134,8 @@ def _load(connection: Connection, out: Folder, version: str, on_lists: Callable[
     except VersionError:
         clean_up(connection)
         raise
-    _attach(connection, number)
+    _attach(connection, number, manifest)
+    _wait_for_earlier_plans(connection)
     return number
 
 
@@ -207,8 +220,9 @@ def _check_counts(manifest: Manifest, counts: Counter[str], *, written: int) -> 
         )
 
 
-def _attach(connection: Connection, number: int) -> None:
+def _attach(connection: Connection, number: int, manifest: Manifest) -> None:
     with connection.transaction():
+        obey(connection, lists_table_name(number), datetime.fromisoformat(manifest.as_of))
         connection.execute(
             sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES IN ({})").format(
                 sql.Identifier(LISTS_TABLE), lists_table(number), sql.Literal(number)
@@ -217,6 +231,32 @@ def _attach(connection: Connection, number: int) -> None:
         connection.execute(
             "UPDATE versions SET state = 'ready', changed_at = now() WHERE number = %s", (number,)
         )
+
+
+def _wait_for_earlier_plans(connection: Connection) -> None:
+    """Wait until nobody is about to run a statement that was planned before the version was attached.
+
+    Postgres plans by the partitions of that moment, and only then takes the snapshot that says what is
+    served: a version that was attached and made live in between would seem to have no lists at all.
+    """
+    deadline = time.monotonic() + _PLANNING_SECONDS
+    earlier = _users_of_lists(connection)
+    while earlier and time.monotonic() < deadline:
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+        earlier &= _users_of_lists(connection)
+
+
+def _users_of_lists(connection: Connection) -> set[str]:
+    """The transactions of others that are running a statement on the lists, or planning one."""
+    # What sessions of other roles do is hidden from most: then they are taken to run something.
+    rows = connection.execute(
+        "SELECT virtualtransaction FROM pg_locks LEFT JOIN pg_stat_activity USING (pid)"
+        " WHERE relation = %s::regclass AND pid <> pg_backend_pid()"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        " AND state IS DISTINCT FROM 'idle in transaction'",
+        (LISTS_TABLE,),
+    )
+    return {row[0] for row in rows}
 
 
 def _tell_nobody(_: int) -> None:

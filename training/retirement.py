@@ -1,33 +1,21 @@
 """Taking versions out of Postgres without a reader noticing, and cleaning up what was interrupted.
 
-A partition leaves by `DETACH … CONCURRENTLY`, which waits for whoever reads the table. That wait is
-limited: what can't be removed now stays marked as `dropping`, and whoever comes next goes on with it.
+Waiting for readers is limited: what can't be removed now stays marked as `dropping`, and whoever comes
+next goes on with it.
 """
 
 import re
 from dataclasses import dataclass
 from typing import Final
 
-import psycopg
-from psycopg import sql
-
 from contract.recommendations import LISTS_TABLE
-from training.database import (
-    Connection,
-    alone,
-    connected,
-    lists_table,
-    lists_table_name,
-    one_value,
-    patience,
-)
+from training.database import Connection, alone, connected, lists_table_name, one_value, patience
 from training.errors import VersionError
+from training.partitions import detach, drop, finalize, partitions
 from training.serving import VersionInfo, find, versions
 
 KEEP: Final = 3
 PATIENCE_SECONDS: Final = 10.0
-
-_LISTS: Final = sql.Identifier(LISTS_TABLE)
 
 
 @dataclass(frozen=True)
@@ -88,7 +76,7 @@ def clean_up(connection: Connection, *, patience_seconds: float = PATIENCE_SECON
     To be called by who holds the lock: then whatever is unfinished is nobody's work any more.
     """
     with patience(connection, patience_seconds):
-        _finalize(connection)
+        finalize(connection, LISTS_TABLE)
         for info in versions(connection):
             if info.state != "ready":
                 _remove(connection, info.number)
@@ -117,23 +105,8 @@ def _mark(connection: Connection, info: VersionInfo) -> None:
 def _remove(connection: Connection, number: int) -> None:
     """Detach, drop and forget one version that isn't ready, as far as nobody is in the way."""
     name = lists_table_name(number)
-    detach = sql.SQL("ALTER TABLE {} DETACH PARTITION {} CONCURRENTLY")
-    is_attached = name in _partitions(connection)
-    if is_attached and not _tried(connection, detach.format(_LISTS, lists_table(number))):
-        return
-    if _tried(connection, sql.SQL("DROP TABLE IF EXISTS {}").format(lists_table(number))):
+    if detach(connection, LISTS_TABLE, name) and drop(connection, name):
         connection.execute("DELETE FROM versions WHERE number = %s AND state <> 'ready'", (number,))
-
-
-def _finalize(connection: Connection) -> None:
-    """Finish the detach that a time-out or a crash left half done, unless it must still wait.
-
-    There is at most one, and as long as it is there every other detach fails.
-    """
-    for name, is_pending in _partitions(connection).items():
-        if is_pending:
-            statement = sql.SQL("ALTER TABLE {} DETACH PARTITION {} FINALIZE")
-            _tried(connection, statement.format(_LISTS, sql.Identifier(name)))
 
 
 def _drop_orphans(connection: Connection) -> None:
@@ -146,29 +119,5 @@ def _drop_orphans(connection: Connection) -> None:
     wanted = {lists_table_name(info.number) for info in versions(connection) if info.state != "loading"}
     for (name,) in rows:
         is_ours = re.fullmatch(rf"{LISTS_TABLE}_v\d+", name)
-        if is_ours and name not in wanted and name not in _partitions(connection):
-            _tried(connection, sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(name)))
-
-
-def _partitions(connection: Connection) -> dict[str, bool]:
-    """The attached tables by name, and whether a detach of theirs is half done."""
-    rows = connection.execute(
-        "SELECT relname, inhdetachpending FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"
-        " WHERE inhparent = %s::regclass",
-        (LISTS_TABLE,),
-    )
-    return {row[0]: row[1] for row in rows}
-
-
-def _tried(connection: Connection, statement: sql.Composed) -> bool:
-    """Whether it was done; False where it would have taken longer than there is patience for."""
-    try:
-        connection.execute(statement)
-    except (
-        psycopg.errors.LockNotAvailable,
-        psycopg.errors.QueryCanceled,
-        # Another detach is half done: that one couldn't be finished just before.
-        psycopg.errors.ObjectNotInPrerequisiteState,
-    ):
-        return False
-    return True
+        if is_ours and name not in wanted and name not in partitions(connection, LISTS_TABLE):
+            drop(connection, name)

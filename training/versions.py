@@ -87,6 +87,7 @@ def _loaded(options: argparse.Namespace) -> LoadReport:
             variant=options.variant,
             activate=options.activate,
             wait=options.wait,
+            events=Folder(options.events) if options.events else None,
             on_lists=progress.update,
         )
 
@@ -249,6 +250,12 @@ def _add_load(commands: Any) -> None:
     _add_recommendations(command)
     _add_variant(command)
     _add_wait(command)
+    command.add_argument(
+        "--events",
+        default=os.environ.get("EVENTS_URI") or None,
+        metavar="URI",
+        help="the bucket, or a folder, that tells which users were deleted (default: EVENTS_URI)",
+    )
     command.add_argument(
         "--no-activate", dest="activate", action="store_false", help="load it, leave live what is live"
     )

@@ -28,12 +28,15 @@ from rich.console import Console
 from contract.recommendations import ListKind, Manifest
 from contract.s3_layout import EVENTS_PREFIX
 from lambdas.migrate_database.migrate import migrate
+from training.data_findings import Limits
 from training.errors import UserError
+from training.export_events import export_events
 from training.generate_shop import generate_shop
 from training.import_events import ImportReport, describe, import_events
 from training.publish import read_manifest
 from training.shop import ShopSettings
 from training.storage import Folder
+from training.validate_events import validate_events
 from twin.api_front import ApiFront
 from twin.errors import MissingProgramError, ServerError
 from twin.keeper import (
@@ -131,6 +134,7 @@ def run(options: Options, story: Story, console: Console) -> None:
         for line in parts.missing:
             story.say(f"left out: {line}")
         imported = import_step(options, story, parts)
+        validate_step(options, story, parts)
         manifest = train_step(options, story, parts)
         load_step(story, parts, manifest)
         function = stack.enter_context(api_function(parts, manifest, options.logs))
@@ -139,8 +143,17 @@ def run(options: Options, story: Story, console: Console) -> None:
         stack.callback(client.close)
         visit_step(story, parts, client)
         pushed = read_back_step(story, parts, function, client)
+        exported = export_step(story, parts)
         summary = summarize(
-            parts, imported, manifest, client, pushed, front=front, story=story, keep=options.keep
+            parts,
+            imported,
+            manifest,
+            client,
+            pushed=pushed,
+            exported=exported,
+            front=front,
+            story=story,
+            keep=options.keep,
         )
         file = options.folder / "summary.json"
         file.write_text(json.dumps(summary, indent=2) + "\n")
@@ -163,10 +176,24 @@ def import_step(options: Options, story: Story, parts: Parts) -> ImportReport:
         with story.step("generate", "Generating a small shop"):
             generate_shop(SMALL_SHOP, source)
     with story.step("import", f"Importing {source}"):
-        report = import_events([str(source)], out=parts.bucket_uri)
+        report = import_events([str(source)], out=parts.bucket_uri, allow_empty_days=True)
     for line in describe(report).splitlines():
         story.say(line)
     return report
+
+
+def validate_step(options: Options, story: Story, parts: Parts) -> None:
+    """What the events in S3 look like; the report outlives the bucket."""
+    bucket = Folder(parts.bucket_uri)
+    with story.step("validate", "Validating the events"):
+        # People try the demo on extracts, which have holes.
+        validation = validate_events(bucket, limits=Limits(allow_empty_days=True))
+        validation.refuse()
+    for finding in validation.findings:
+        story.say(f"{finding.severity}: {finding.text}")
+    page = options.folder / "data-report.html"
+    page.write_bytes(bucket.read(validation.page.removeprefix(f"{bucket}/")))
+    story.say(f"fit to train on; the data report: {page}")
 
 
 def train_step(options: Options, story: Story, parts: Parts) -> Manifest:
@@ -270,13 +297,22 @@ def read_back_step(story: Story, parts: Parts, function: Function, client: ApiCl
     return pushed
 
 
+def export_step(story: Story, parts: Parts) -> int:
+    """The visitors' events into S3, where the next training finds them; how many there were."""
+    with story.step("export", "Exporting the posted events to S3"):
+        report = export_events(parts.database_url, Folder(parts.bucket_uri))
+    story.say(f"{report.events:,} posted events, each once")
+    return report.events
+
+
 def summarize(
     parts: Parts,
     imported: ImportReport,
     manifest: Manifest,
     client: ApiClient,
-    pushed: dict[str, float],
     *,
+    pushed: dict[str, float],
+    exported: int,
     front: ApiFront,
     story: Story,
     keep: bool,
@@ -302,6 +338,7 @@ def summarize(
             "by_source": dict(traffic.sources),
         },
         "pushed_metrics": pushed,
+        "exported_events": exported,
         "seconds": story.seconds,
     }
     if keep:

@@ -181,7 +181,6 @@ def test_weights_come_back_from_json_as_they_were() -> None:
         ({"own": "1"}, "'1' is not a number"),
         ({"event_weights": []}, "event_weights is not an object"),
         ({"event_weights": {"view": "1"}}, "'1' is not a number"),
-        ({"more": 1}, "miss or don't know: more"),
         ({"own": float("nan")}, "nan is not a number"),
         ({"recent_items": 20.0}, "recent_items is 20.0, expected a whole number"),
         ({"history_length": -1}, "history_length is -1, expected a whole number"),

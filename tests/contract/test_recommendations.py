@@ -33,12 +33,13 @@ MANIFEST = Manifest(
 )
 
 texts = st.text(max_size=20)
+moments = st.datetimes(timezones=st.timezones()).map(lambda moment: moment.isoformat())
 manifests = st.builds(
     Manifest,
     version=texts,
-    as_of=texts,
-    created_at=texts,
-    training_window=st.dictionaries(texts, texts, max_size=2),
+    as_of=moments,
+    created_at=moments,
+    training_window=st.dictionaries(texts, moments, max_size=2),
     dataset_fingerprint=texts,
     code_version=texts,
     counts=st.dictionaries(texts, st.integers(0), max_size=3),
@@ -81,13 +82,54 @@ def test_what_is_no_manifest_says_why(text: str | bytes, message: str) -> None:
 
 @pytest.mark.parametrize("files", [[{"name": "a"}], [{"more": 1}], [7], 7])
 def test_files_of_an_odd_form_are_refused(files: Any) -> None:
-    with pytest.raises(ManifestError, match="files are not as expected"):
+    with pytest.raises(ManifestError, match="files is not a list of name, rows, bytes and sha256"):
         Manifest.from_document({**document(), "files": files})
 
 
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(texts, inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(name=st.sampled_from(sorted(json.loads(MANIFEST.to_json()))), value=json_values)
+def test_any_field_may_hold_anything_and_is_then_refused_or_comes_back(name: str, value: Any) -> None:
+    try:
+        manifest = Manifest.from_document({**document(), name: value})
+    except ManifestError as error:
+        assert name.removesuffix("s").replace("_", " ") in str(error).replace("_", " ")  # noqa: PT017
+    else:
+        assert Manifest.from_json(manifest.to_json()) == manifest
+
+
+@given(name=st.sampled_from(sorted(json.loads(MANIFEST.to_json()))))
+def test_each_field_is_missed(name: str) -> None:
+    whole = document()
+    del whole[name]
+    with pytest.raises(ManifestError, match=f"lacks {name}|schema version None"):
+        Manifest.from_document(whole)
+
+
+@given(text=texts, start=st.integers(0), length=st.integers(0, 50))
+def test_a_damaged_manifest_is_refused_or_reads_as_another(text: str, start: int, length: int) -> None:
+    whole = MANIFEST.to_json()
+    start %= len(whole)
+    damaged = whole[:start] + text + whole[start + length :]
+    try:
+        assert isinstance(Manifest.from_json(damaged), Manifest)
+    except ManifestError as error:
+        assert "the manifest" in str(error)  # noqa: PT017
+
+
 def test_odd_weights_are_refused() -> None:
-    with pytest.raises(ManifestError, match="the manifest's blend weights miss or don't know"):
+    with pytest.raises(ManifestError, match="the manifest's blend weights lack event_weights"):
         Manifest.from_document({**document(), "blend_weights": {"own": 1}})
+
+
+def test_weights_of_newer_code_are_passed_over() -> None:
+    weights = {**document()["blend_weights"], "newer": 1}
+    assert Manifest.from_document({**document(), "blend_weights": weights}) == MANIFEST
 
 
 def test_each_kind_of_list_is_counted_also_where_there_is_none() -> None:

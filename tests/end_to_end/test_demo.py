@@ -92,6 +92,7 @@ def check_summary(summary: dict[str, Any]) -> None:
         served = summary["evaluation"][protocol]["served"]
         assert served["users"] == summary["evaluation"][protocol]["popular"]["users"] > 0
         assert 0 <= served["precision@10"] <= 1
+    assert summary["exported_events"] > 0
     assert summary["requests"]["total"] > 200
     assert summary["requests"]["errors"] == 0
     assert {"personalized", "session", "similar", "popular"} <= summary["requests"]["by_source"].keys()
@@ -170,7 +171,9 @@ def test_a_kept_prometheus_sees_what_was_pushed(kept: dict[str, Any]) -> None:
         assert time.monotonic() < deadline, f"Prometheus has scraped {scraped:.0f} requests by now"
         time.sleep(1)
         with urllib.request.urlopen(query, timeout=60) as answer:
-            scraped = max([float(each["value"][1]) for each in json.load(answer)["data"]["result"]], default=-1)
+            scraped = max(
+                [float(each["value"][1]) for each in json.load(answer)["data"]["result"]], default=-1
+            )
 
 
 def fails(done: subprocess.CompletedProcess[str], *, step: str, because: Sequence[str]) -> None:
@@ -194,11 +197,11 @@ def test_a_file_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
     )
 
 
-def test_a_training_that_fails_shows_its_own_reason(tmp_path: Path) -> None:
+def test_events_that_nothing_can_be_learnt_from_are_told(tmp_path: Path) -> None:
     file = tmp_path / "events.csv"
     file.write_text("user_id,item_id,event_type,timestamp\n" + "u,i,view,1750000000\n")
     done = demo("--events", str(file), folder=tmp_path / "demo")
-    fails(done, step="train", because=["no cart and no purchase"])
+    fails(done, step="import", because=["no cart and no purchase", "--event-type"])
 
 
 def test_a_port_in_use_is_named(kept: dict[str, Any], small_shop: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -198,6 +199,14 @@ def test_a_folder_gets_a_file_for_each_day(tmp_path: Path) -> None:
     assert (names[0], names[-1], len(names)) == ("dt=2025-12-20", "dt=2025-12-31", 12)
 
 
+def test_days_of_another_shop_in_the_folder_are_refused(tmp_path: Path) -> None:
+    out = tmp_path / "shop"
+    generate_shop(SMALL, out)
+    with pytest.raises(BadInputError, match="shop: holds dt=2025-12-20, which is no day of this shop"):
+        generate_shop(replace(SMALL, days=11), out)
+    assert generate_shop(replace(SMALL, days=13), out).events == pq.read_table(out).num_rows
+
+
 def test_the_program_writes_the_shop_and_ends_with_0(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -214,7 +223,10 @@ def test_the_program_writes_the_shop_and_ends_with_0(
         "--as-of",
         "2020-06-04T12:00:00Z",
     ]
-    assert main([*sizes, "--out", str(out)]) == 0
+    beside = ["--truth", str(tmp_path / "truth"), "--catalogue", str(tmp_path / "c.csv"), "--threads", "2"]
+    assert main([*sizes, *beside, "--out", str(out)]) == 0
+    assert pq.read_metadata(tmp_path / "truth" / "users.parquet").num_rows == 60
+    assert len((tmp_path / "c.csv").read_text().splitlines()) == 40 + 1
     events = pq.read_table(out)
     assert f"{len(events):,} events of 60 users" in capsys.readouterr().out
     assert np.datetime64(int(events["timestamp"].to_numpy().max()), "ms") < np.datetime64("2020-06-04")
@@ -225,6 +237,10 @@ def test_what_cannot_be_generated_is_told(tmp_path: Path, capsys: pytest.Capture
     assert "a.xlsx: expected a name that ends with .parquet" in capsys.readouterr().err
     with pytest.raises(BadInputError, match="users: 0 is too few"):
         generate_shop(ShopSettings(users=0), tmp_path / "a.csv")
+    with pytest.raises(BadInputError, match="threads: 0 is too few"):
+        generate_shop(SMALL, tmp_path / "a.csv", threads=0)
+    with pytest.raises(BadInputError, match="seed: -1 is negative"):
+        generate_shop(replace(SMALL, seed=-1), tmp_path / "a.csv")
     (tmp_path / "file").touch()
     with pytest.raises(BadInputError, match="cannot be written"):
         generate_shop(SMALL, tmp_path / "file" / "a.csv")

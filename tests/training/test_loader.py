@@ -19,7 +19,7 @@ from twin.postgres import create_database, drop_database
 from contract.s3_layout import manifest_key
 from lambdas.migrate_database.migrate import migrate
 from tests.training.published import manifest, publish, rows_of, table
-from training.database import _LOCK, APPLICATION_NAME
+from training.database import APPLICATION_NAME, VERSIONS_LOCK
 from training.errors import DatabaseError, VersionError
 from training.loader import LoadReport, load_version
 from training.publish import publish_version
@@ -347,7 +347,7 @@ def test_two_lists_of_one_key_are_refused_by_the_database_too(live: str, out: Fo
 
 
 def test_a_second_loader_is_refused(live: str, out: Folder) -> None:
-    with held(live, f"SELECT pg_advisory_lock({_LOCK})"):
+    with held(live, f"SELECT pg_advisory_lock({VERSIONS_LOCK.key})"):
         for refused in (
             partial(load_version, live, out, "b"),
             partial(drop_version, live, "a"),
@@ -360,7 +360,7 @@ def test_a_second_loader_is_refused(live: str, out: Folder) -> None:
 
 def test_a_second_loader_waits_if_it_is_told_to(live: str, out: Folder) -> None:
     with (
-        held(live, f"SELECT pg_advisory_xact_lock({_LOCK})") as release,
+        held(live, f"SELECT pg_advisory_xact_lock({VERSIONS_LOCK.key})") as release,
         at_work(partial(load_version, live, out, "b", wait=True)) as load,
     ):
         until(
