@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +16,11 @@ import pyarrow.compute as pc
 from contract.events import EVENT_COLUMNS
 from contract.s3_layout import events_key
 from training.events import EVENTS_SCHEMA, EventsFile
-from training.import_row_groups import PARQUET_OPTIONS, ROW_GROUP, RowGroupsWriter
+from training.import_row_groups import RowGroupsWriter
 from training.moments import MILLISECONDS_A_DAY
 from training.storage import Folder
 
-__all__ = ["PARQUET_OPTIONS", "Distinct", "Written", "by_day", "without_repeats", "write_days"]
+_VALUES_HELD: Final = 4_000_000  # some 100 MB
 
 
 @dataclass
@@ -35,7 +36,7 @@ class Distinct:
         unique = values.unique()
         self._new.append(unique)
         self._n_new += len(unique)
-        if self._n_new > max(len(self._known), ROW_GROUP):
+        if self._n_new > max(len(self._known), _VALUES_HELD):
             self._merge()
 
     def __len__(self) -> int:
@@ -136,12 +137,13 @@ def without_repeats(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatc
     for batch in batches:
         if not batch.num_rows:
             continue
-        pair = batch if last is None else pa.concat_batches([last, batch])
-        is_new = _differs_from_previous(pair)
-        if last is None:
-            is_new = np.concatenate([[True], is_new])
+        is_first_new = last is None or not last.equals(batch.slice(0, 1))
+        is_new = np.concatenate([[is_first_new], _differs_from_previous(batch)])
         last = batch.slice(batch.num_rows - 1)
-        yield batch if is_new.all() else batch.filter(pa.array(is_new))
+        if is_new.all():
+            yield batch
+        elif is_new.any():
+            yield batch.filter(pa.array(is_new))
 
 
 def by_day(batch: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:

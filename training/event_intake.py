@@ -11,14 +11,12 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from contract.tombstones import Tombstones
+from training.ahead import ahead
+from training.event_order import events_in_order
 from training.event_rows import Judge
-from training.events import EVENTS_SCHEMA
 from training.import_rejects import Rejects
 from training.import_roles import Taken
-from training.import_sorting import sorted_rows
 from training.tombstones import swallowed
-
-_IN_ORDER = 'SELECT * FROM rows ORDER BY "timestamp", user_id, item_id, event_type'
 
 
 @dataclass
@@ -39,7 +37,7 @@ class EventIntake:
 
     def sorted(self, folder: Path, memory_limit: str) -> AbstractContextManager[Iterator[pa.RecordBatch]]:
         """Events by time, user, item and kind; on entry all files have been read and all rows counted."""
-        return sorted_rows(_IN_ORDER, self._batches(), EVENTS_SCHEMA, folder, memory_limit)
+        return events_in_order(self._batches(), folder, memory_limit)
 
     def deletions(self) -> dict[str, list[str]]:
         """What tells an import without these users' events from one with them; nothing without deletions."""
@@ -49,7 +47,7 @@ class EventIntake:
     def _batches(self) -> Iterator[pa.RecordBatch]:
         with tqdm(desc="reading", unit=" rows", unit_scale=True, disable=None, leave=False) as progress:
             for file in self.taken:
-                for batch in file.opened.batches(file.wanted):
+                for batch in ahead(file.opened.batches(file.wanted)):
                     events, rejected = self.judge.judge(batch)
                     self.rejects.add(rejected)
                     self.rows += events.num_rows + rejected.num_rows

@@ -30,7 +30,7 @@ class _ParquetFile(OpenedFile):
             pq.ParquetFile(source) as parquet,
         ):
             for groups in _runs_of_groups(parquet.metadata):
-                whole, start = _WholeRows(self.file, parquet, groups), first
+                whole, start = _WholeRows(self.file, groups), first
                 for batch in parquet.iter_batches(PARQUET_ROWS, row_groups=groups, columns=names):
                     yield self._batch(batch, columns, first, whole, first - start)
                     first += batch.num_rows
@@ -64,10 +64,12 @@ class _ParquetFile(OpenedFile):
 
 @dataclass
 class _WholeRows:
-    """Rows with all their columns, which are read only as far as somebody asks for them."""
+    """Rows with all their columns, which are read only as far as somebody asks for them.
+
+    By a reader of its own: the other one is at work in another thread meanwhile.
+    """
 
     file: SourceFile
-    parquet: pq.ParquetFile
     groups: list[int]
     _batches: Iterator[pa.RecordBatch] = field(init=False)
     _batch: pa.RecordBatch | None = None
@@ -77,7 +79,8 @@ class _WholeRows:
         """The row at a position, from 0, in the groups; quick where positions rise."""
         with readable(self.file):
             if self._batch is None or position < self._start:
-                self._batches = self.parquet.iter_batches(_WHOLE_ROWS, row_groups=self.groups)
+                parquet = pq.ParquetFile(self.file.folder.filesystem.open_input_file(self.file.path))
+                self._batches = parquet.iter_batches(_WHOLE_ROWS, row_groups=self.groups)
                 self._batch, self._start = next(self._batches), 0
             while position >= self._start + self._batch.num_rows:
                 self._start += self._batch.num_rows

@@ -103,16 +103,22 @@ def clean_text(
         decoded = [_decoded(value) for value in values.to_pylist()]
         reasons[[value is None for value in decoded]] = CODES["invalid_utf8"]
         text = pa.array(decoded, pa.string())
-    text = text.fill_null("")
+    text = text.fill_null("") if text.null_count else text
     n_bytes = pc.binary_length(text).to_numpy()
     if is_needed:
         reasons[(n_bytes == 0) & (reasons == 0)] = CODES["missing"]
     if max_length is not None and n_bytes.max(initial=0) > max_length:  # else no text has as many characters
         reasons[pc.utf8_length(text).to_numpy() > max_length] = CODES["too_long"]
-    has_nul = pc.match_substring(text, "\x00")
-    if pc.any(has_nul).as_py():
+    if _may_have_nul(text):
+        has_nul = pc.match_substring(text, "\x00")
         reasons[has_nul.to_numpy(zero_copy_only=False)] = CODES["nul_character"]
     return text, reasons
+
+
+def _may_have_nul(text: pa.Array) -> bool:
+    """Whether there is one in the memory that the text lies in, which a slice shares with others."""
+    data = text.buffers()[2]
+    return data is not None and b"\x00" in memoryview(data).tobytes()
 
 
 def clean_times(values: pa.Array) -> tuple[npt.NDArray[np.int64], Reasons, frozenset[str]]:

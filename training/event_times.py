@@ -53,7 +53,11 @@ def _numpy(values: pa.Array) -> npt.NDArray[Any]:
 
 
 def _of_whole_numbers(numbers: LongArray, known: Mask) -> Times:
-    units = np.searchsorted(_SMALLEST_OF_NEXT_UNIT, np.abs(numbers), side="right")
+    sizes = np.abs(numbers)
+    lowest, highest = _SMALLEST_OF_NEXT_UNIT[:2]
+    if len(numbers) and known.all() and lowest <= sizes.min() and sizes.max() < highest:
+        return Times(numbers, known, frozenset({"milliseconds"}))  # as most are: nothing to compute
+    units = np.searchsorted(_SMALLEST_OF_NEXT_UNIT, sizes, side="right")
     milliseconds = np.choose(units, [numbers * 1000, numbers, numbers // 1000, numbers // 1_000_000])
     return Times(milliseconds, known, _names_of_units(units[known]))
 

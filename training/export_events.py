@@ -37,9 +37,9 @@ from contract.recommendations import EVENTS_TABLE
 from contract.s3_layout import EVENTS_MANIFESTS_PREFIX, events_key, events_manifest_key
 from training.database import EXPORT_LOCK, Connection, alone, connected, one_value
 from training.errors import BadInputError, UserError
-from training.event_files import PARQUET_OPTIONS
 from training.event_retention import drop_exported_days
 from training.events import POSTED_EVENTS_SCHEMA, EventsFile
+from training.import_row_groups import parquet_options
 from training.storage import Folder
 from training.tombstones import exchange_tombstones
 
@@ -221,7 +221,9 @@ def _write_days(connection: Connection, out: Folder, plan: Plan) -> list[EventsF
     with tempfile.TemporaryDirectory(prefix="export-") as temporary, _copied(connection, plan) as events:
         local = Path(temporary) / "day.parquet"
         for day, parts in groupby(events, key=lambda part: part[0]):
-            with pq.ParquetWriter(local, POSTED_EVENTS_SCHEMA, **PARQUET_OPTIONS) as writer:
+            with pq.ParquetWriter(
+                local, POSTED_EVENTS_SCHEMA, **parquet_options(POSTED_EVENTS_SCHEMA)
+            ) as writer:
                 rows = 0
                 for _, batch in parts:
                     writer.write_batch(batch)

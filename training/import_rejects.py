@@ -13,7 +13,7 @@ from contract.s3_layout import rejected_key
 from training.errors import BadInputError
 from training.event_rows import REASONS, REJECTED_SCHEMA
 from training.import_room import temporary_room
-from training.import_row_groups import PARQUET_OPTIONS
+from training.import_row_groups import parquet_options
 from training.storage import Folder
 
 MAX_BAD_SHARE: Final = 0.01
@@ -37,7 +37,9 @@ class Rejects:
         if not rejected.num_rows:
             return
         with temporary_room():
-            self._writer = self._writer or pq.ParquetWriter(self.path, REJECTED_SCHEMA, **PARQUET_OPTIONS)
+            self._writer = self._writer or pq.ParquetWriter(
+                self.path, REJECTED_SCHEMA, **parquet_options(REJECTED_SCHEMA)
+            )
             self._writer.write_batch(rejected)
         names = zip(rejected["reason"].to_pylist(), rejected["field"].to_pylist(), strict=True)
         self.counts.update(names)

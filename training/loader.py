@@ -10,7 +10,6 @@ It runs in Airflow's workers, too: psycopg, pyarrow and numpy are all that it ne
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -29,6 +28,7 @@ from contract.recommendations import (
     Manifest,
     lists_counts,
 )
+from training.ahead import ahead
 from training.binary_copy import encode
 from training.database import Connection, alone, connected, lists_table, lists_table_name, one_value
 from training.errors import VersionError
@@ -178,21 +178,12 @@ def _fill(
         cursor.execute(sql.SQL("TRUNCATE {}").format(table))
         with cursor.copy(copy_in) as copy:
             chunks = encode(_numbered(read_lists(out, manifest), number, counts, on_lists))
-            for chunk in _ahead(chunks):
+            for chunk in ahead(chunks):
                 copy.write(chunk)
         _check_counts(manifest, counts, written=cursor.rowcount)
         cursor.execute(sql.SQL("ALTER TABLE {} ADD PRIMARY KEY (version, key, kind)").format(table))
         # Without figures the planner takes guesses, and an answer may read all lists of a kind.
         cursor.execute(sql.SQL("ANALYZE {} (version, key, kind)").format(table))
-
-
-def _ahead(chunks: Iterator[memoryview]) -> Iterator[memoryview]:
-    """The same chunks, each made while Postgres takes in the one before."""
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="encode") as worker:
-        coming = worker.submit(next, chunks, None)
-        while (chunk := coming.result()) is not None:
-            coming = worker.submit(next, chunks, None)
-            yield chunk
 
 
 def _numbered(

@@ -478,7 +478,7 @@ def test_a_statement_that_was_planned_before_a_version_came_is_let_finish(url: s
         until(lambda: waiting(holder, "Lock") == 1)
         loading = threads.submit(load_version, url, out, "b")
         until(lambda: list_versions(url)[0].state == "ready")
-        time.sleep(0.1)
+        time.sleep(0.3)
         assert holder.execute("SELECT version FROM serving").fetchall() == [(1,)]
         holder.execute("SELECT pg_advisory_unlock(1)")
         assert reading.result(timeout=30) == ["a", "i1"]
