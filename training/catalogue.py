@@ -26,9 +26,9 @@ from contract.s3_layout import (
     catalogue_items_key,
     catalogue_manifest_key,
 )
-from training.catalogue_tree import CATEGORIES_SCHEMA
 from training.errors import BadInputError, VersionError
-from training.import_row_groups import RowGroupsWriter
+from training.importing.catalogue_tree import CATEGORIES_SCHEMA
+from training.importing.row_groups import RowGroupsWriter
 from training.moments import format_moment, parse_moment
 from training.storage import Folder
 

@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 from training.catalogue import CatalogueInfo, list_catalogues, read_catalogue
 from training.catalogue_loader import CatalogueLoad, load_catalogue
 from training.errors import UserError
-from training.import_catalogue import describe_catalogue, import_catalogue
-from training.import_options import add_reading_options, moment
-from training.import_understood import describe_understood
+from training.importing.catalogue import describe_catalogue, import_catalogue
+from training.importing.options import add_reading_options, moment
+from training.importing.understood import describe_understood
 from training.storage import Folder
 
 # What a command gives: a document for --json, and text for people.

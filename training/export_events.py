@@ -39,7 +39,7 @@ from training.database import EXPORT_LOCK, Connection, alone, connected, one_val
 from training.errors import BadInputError, UserError
 from training.event_retention import drop_exported_days
 from training.events import POSTED_EVENTS_SCHEMA, EventsFile
-from training.import_row_groups import parquet_options
+from training.importing.row_groups import parquet_options
 from training.storage import Folder
 from training.tombstones import exchange_tombstones
 

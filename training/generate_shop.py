@@ -19,8 +19,8 @@ from contract.events import EVENT_COLUMNS
 from training.errors import BadInputError, UserError
 from training.events import EVENTS_SCHEMA
 from training.moments import format_moment, parse_moment
-from training.shop import Shop, ShopSettings
-from training.shop_truth import write_truth
+from training.shop.simulation import Shop, ShopSettings
+from training.shop.truth import write_truth
 
 FILES: Final = (".parquet", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
 CATALOGUE_FILES: Final = (".parquet", ".csv")
@@ -51,7 +51,7 @@ def generate_shop(
 
     A name that ends with .parquet, .csv, .csv.gz, .jsonl or .jsonl.gz is a file; one without a suffix is a
     folder that gets `dt=YYYY-MM-DD/events.parquet` for each day. `truth` is a folder for what was drawn for
-    items and users (see `training.shop_truth`), `catalogue` a .parquet or .csv file of what the shop sells
+    items and users (see `training.shop.truth`), `catalogue` a .parquet or .csv file of what the shop sells
     (`item_id, category_id, available`) when its last day is over. `threads`, by default one a core, make no
     difference to what is written.
 

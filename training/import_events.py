@@ -20,20 +20,20 @@ from typing import Any, Final
 
 from contract.events import EVENT_COLUMNS, KNOWN_EVENT_TYPES
 from contract.s3_layout import EVENTS_MANIFESTS_PREFIX, events_manifest_key, rejected_key
-from training.data_checks import refuse_empty_days, refuse_without_targets
+from training.data_report.checks import refuse_empty_days, refuse_without_targets
 from training.errors import BadInputError, UserError
-from training.event_columns import check_explicit
-from training.event_files import Written, write_days
-from training.event_intake import EventIntake
-from training.event_rows import Judge
-from training.event_sources import content_hash
-from training.import_catalogue import CatalogueReport, has_catalogue, import_taken
-from training.import_options import add_event_options, add_reading_options
-from training.import_rejects import MAX_BAD_SHARE, Rejects, check_share, listed
-from training.import_report import ImportReport, describe
-from training.import_roles import ImportFormat, Role, Taken, no_events, of_role, take_files
-from training.import_sorting import MEMORY_LIMIT
-from training.import_understood import understand
+from training.importing.catalogue import CatalogueReport, has_catalogue, import_taken
+from training.importing.columns import check_explicit
+from training.importing.day_files import Written, write_days
+from training.importing.intake import EventIntake
+from training.importing.options import add_event_options, add_reading_options
+from training.importing.rejects import MAX_BAD_SHARE, Rejects, check_share, listed
+from training.importing.report import ImportReport, describe
+from training.importing.roles import ImportFormat, Role, Taken, no_events, of_role, take_files
+from training.importing.rows import Judge
+from training.importing.sorting import MEMORY_LIMIT
+from training.importing.sources import content_hash
+from training.importing.understood import understand
 from training.moments import format_moment
 from training.storage import Folder
 from training.tombstones import read_tombstones

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from contract.s3_layout import REJECTED_PREFIX, events_manifest_key, rejected_key
 from training.errors import BadInputError, UserError
-from training.event_rows import REASONS, REJECTED_SCHEMA
+from training.importing.rows import REASONS, REJECTED_SCHEMA
 from training.storage import Folder
 
 LIMIT: Final = 20

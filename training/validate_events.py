@@ -10,12 +10,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from training.data_findings import Finding, Limits, findings
-from training.data_profile import DAYS, DataProfile, profile_events
-from training.data_report import is_fit, report_document, write_data_report
+from training.data_report.findings import Finding, Limits, findings
+from training.data_report.profile import DAYS, DataProfile, profile_events
+from training.data_report.report import is_fit, report_document, write_data_report
 from training.errors import UserError
-from training.import_options import moment, share
-from training.import_rejects import MAX_BAD_SHARE
+from training.importing.options import moment, share
+from training.importing.rejects import MAX_BAD_SHARE
 from training.storage import Folder
 
 _SOURCES_TOLD = 3

@@ -28,13 +28,13 @@ from rich.console import Console
 from contract.recommendations import ListKind, Manifest
 from contract.s3_layout import EVENTS_PREFIX
 from lambdas.migrate_database.migrate import migrate
-from training.data_findings import Limits
+from training.data_report.findings import Limits
 from training.errors import UserError
 from training.export_events import export_events
 from training.generate_shop import generate_shop
 from training.import_events import ImportReport, describe, import_events
 from training.publish import read_manifest
-from training.shop import ShopSettings
+from training.shop.simulation import ShopSettings
 from training.storage import Folder
 from training.validate_events import validate_events
 from twin.api_front import ApiFront

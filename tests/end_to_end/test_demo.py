@@ -17,7 +17,7 @@ from twin.monitoring import PUSHGATEWAY, find_program
 
 from tests.real_events import RETAILROCKET, needs_retailrocket
 from training.generate_shop import generate_shop
-from training.shop import ShopSettings
+from training.shop.simulation import ShopSettings
 
 ROOT = Path(__file__).parents[2]
 DEMO = (sys.executable, "-m", "twin.demo")

@@ -20,7 +20,7 @@ from training.moments import format_moment
 from training.publish import publish_version
 from training.recipe import build_lists
 from training.settings import Hyperparameters
-from training.shop import ShopSettings
+from training.shop.simulation import ShopSettings
 from training.split import windows
 from training.storage import Folder
 

@@ -24,10 +24,10 @@ from training.catalogue import (
     read_catalogue,
     write_catalogue,
 )
-from training.catalogue_rows import ITEM_COLUMNS
-from training.catalogue_tree import CATEGORIES_SCHEMA
 from training.errors import BadInputError, VersionError
-from training.import_catalogue import CatalogueReport, import_catalogue
+from training.importing.catalogue import CatalogueReport, import_catalogue
+from training.importing.catalogue_rows import ITEM_COLUMNS
+from training.importing.catalogue_tree import CATEGORIES_SCHEMA
 from training.storage import Folder
 
 T0 = 1_420_070_400_000  # 2015-01-01

@@ -15,9 +15,9 @@ import pytest
 from training.catalogue import CatalogueInfo, list_catalogues, write_catalogue
 from training.catalogue_commands import main
 from training.catalogue_loader import CATALOGUE_LOCK, load_catalogue
-from training.catalogue_rows import ITEM_COLUMNS
-from training.catalogue_tree import CATEGORIES_SCHEMA
 from training.errors import DatabaseError, VersionError
+from training.importing.catalogue_rows import ITEM_COLUMNS
+from training.importing.catalogue_tree import CATEGORIES_SCHEMA
 from training.moments import format_moment
 from training.storage import Folder
 

@@ -21,7 +21,7 @@ from training.events import dataset_fingerprint, read_events
 from training.generate_shop import generate_shop
 from training.import_events import import_events
 from training.publish import read_manifest
-from training.shop import ShopSettings
+from training.shop.simulation import ShopSettings
 from training.storage import Folder
 
 HYPERPARAMETERS = {

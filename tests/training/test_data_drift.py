@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.data_days import judge_days, usual_events
-from training.data_drift import drift
+from training.data_report.days import judge_days, usual_events
+from training.data_report.drift import drift
 
 COUNTS = st.dictionaries(st.sampled_from("abcde"), st.integers(0, 1000), min_size=1)
 

@@ -20,15 +20,15 @@ from contract.events import ADD_TO_CART, PURCHASE, VIEW
 from contract.s3_layout import TOMBSTONES_KEY, events_key, events_manifest_key
 from contract.tombstones import Tombstones, key_id, user_hash
 from training.catalogue import write_catalogue
-from training.data_bots import BotRules, pseudonym
-from training.data_changes import NO_CATEGORY
-from training.data_profile import DataProfile, profile_events
-from training.data_window import day_of
+from training.data_report.bots import BotRules, pseudonym
+from training.data_report.changes import NO_CATEGORY
+from training.data_report.profile import DataProfile, profile_events
+from training.data_report.window import day_of
 from training.errors import BadInputError, TooLittleDataError
 from training.events import EVENTS_SCHEMA, POSTED_EVENTS_SCHEMA, read_events
 from training.import_events import import_events
 from training.moments import parse_moment
-from training.shop import ShopSettings, simulate
+from training.shop.simulation import ShopSettings, simulate
 from training.storage import Folder
 
 DAY = 86_400_000

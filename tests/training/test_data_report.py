@@ -12,15 +12,15 @@ import pytest
 from contract.events import ADD_TO_CART, PURCHASE, VIEW
 from contract.s3_layout import data_report_key, data_report_page_key
 from tests.real_events import RETAILROCKET, needs_retailrocket
-from training.data_bots import pseudonym
-from training.data_findings import Limits, findings
-from training.data_profile import DataProfile, profile_events
-from training.data_report import report_document, report_page, write_data_report
+from training.data_report.bots import pseudonym
+from training.data_report.findings import Limits, findings
+from training.data_report.profile import DataProfile, profile_events
+from training.data_report.report import report_document, report_page, write_data_report
 from training.errors import BadInputError
 from training.events import EVENTS_SCHEMA, read_events
 from training.import_events import import_events
 from training.moments import parse_moment
-from training.shop import ShopSettings, simulate
+from training.shop.simulation import ShopSettings, simulate
 from training.storage import Folder
 
 DAY = 86_400_000

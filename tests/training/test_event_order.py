@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from training import event_order
-from training.event_order import events_in_order
 from training.events import EVENTS_SCHEMA
+from training.importing import order as event_order
+from training.importing.order import events_in_order
 
 Row = tuple[str, str, str, int]
 rows = st.tuples(

@@ -16,7 +16,7 @@ from training.events import dataset_fingerprint, read_events
 from training.generate_shop import generate_shop, main
 from training.import_events import import_events
 from training.moments import MILLISECONDS_A_DAY
-from training.shop import ShopSettings, simulate
+from training.shop.simulation import ShopSettings, simulate
 
 SMALL = ShopSettings(users=60, items=40, days=12, seed=3)
 

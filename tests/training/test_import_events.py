@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from contract.events import EVENT_COLUMNS, MAX_ID_LENGTH
 from tests.real_events import RETAILROCKET, needs_retailrocket
 from training.errors import BadInputError
-from training.event_rows import EARLIEST_MS, LATEST_MS
 from training.events import dataset_fingerprint, read_events
 from training.import_events import ImportReport, describe, main
 from training.import_events import import_events as import_checked
+from training.importing.rows import EARLIEST_MS, LATEST_MS
 from training.storage import Folder
 
 HEADER = "user_id,item_id,event_type,timestamp\n"
@@ -545,7 +545,7 @@ def test_quotes_and_line_breaks_survive_the_seams_between_blocks(
     lines = io.StringIO()
     csv.writer(lines, lineterminator="\n").writerows([[name, "i", "view", T0 + 1] for name in ids])
     for size in (40, 97, 4096):
-        monkeypatch.setattr("training.event_sources.BLOCK_BYTES", size)
+        monkeypatch.setattr("training.importing.sources.BLOCK_BYTES", size)
         rows = imported(tmp_path / str(size), HEADER + lines.getvalue())
         assert sorted(row[0] for row in rows) == sorted(ids)
 

@@ -16,8 +16,8 @@ from contract.tombstones import Tombstones, key_id, user_hash
 from training.catalogue import latest_catalogue, list_catalogues, read_catalogue
 from training.errors import BadInputError, TooLittleDataError
 from training.events import read_events
-from training.import_catalogue import import_catalogue
 from training.import_events import ImportReport, describe, import_events, main
+from training.importing.catalogue import import_catalogue
 from training.storage import Folder
 
 HOUR = 3_600_000
@@ -401,8 +401,8 @@ def test_a_rejected_row_of_parquet_carries_all_its_columns(tmp_path: Path) -> No
 def test_rows_of_parquet_are_told_right_however_they_are_batched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows_a_batch: int
 ) -> None:
-    monkeypatch.setattr("training.event_parquet.PARQUET_ROWS", rows_a_batch)
-    monkeypatch.setattr("training.event_parquet._WHOLE_ROWS", 5)
+    monkeypatch.setattr("training.importing.parquet_files.PARQUET_ROWS", rows_a_batch)
+    monkeypatch.setattr("training.importing.parquet_files._WHOLE_ROWS", 5)
     bad = {3, 4, 31, 99}
     ids = ["" if n in bad else f"u{n}" for n in range(100)]
     table = pa.table({"user": ids, "item": ids, "type": ["buy"] * 100, "ts": [T0] * 100, "n": range(100)})

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 import pytest
 
 from training.generate_shop import generate_shop
-from training.shop import Shop, ShopSettings, simulate
-from training.shop_people import PEOPLE_A_BLOCK
+from training.shop.people import PEOPLE_A_BLOCK
+from training.shop.simulation import Shop, ShopSettings, simulate
 
 SEVERAL_BLOCKS = ShopSettings(users=2 * PEOPLE_A_BLOCK + 5_000, items=2_000, days=2, seed=2)
 

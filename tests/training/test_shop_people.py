@@ -1,7 +1,7 @@
 import numpy as np
 
-from training.shop_habits import CART_AFTER_VIEWS, REMEMBERED
-from training.shop_people import PEOPLE_A_BLOCK, Memory, blocks
+from training.shop.habits import CART_AFTER_VIEWS, REMEMBERED
+from training.shop.people import PEOPLE_A_BLOCK, Memory, blocks
 
 
 def test_everybody_is_in_one_block() -> None:

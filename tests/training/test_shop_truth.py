@@ -15,14 +15,14 @@ import pytest
 from scipy.stats import spearmanr
 
 from contract.events import KNOWN_EVENT_TYPES
-from training import shop_habits as habits
 from training.catalogue import read_catalogue
 from training.errors import BadInputError
 from training.generate_shop import generate_shop
-from training.import_catalogue import import_catalogue
+from training.importing.catalogue import import_catalogue
 from training.moments import MILLISECONDS_A_DAY
-from training.shop import ShopSettings
-from training.shop_sessions import CART, PURCHASE, VIEW
+from training.shop import habits
+from training.shop.sessions import CART, PURCHASE, VIEW
+from training.shop.simulation import ShopSettings
 from training.storage import Folder
 
 SETTINGS = ShopSettings(users=6_000, items=600, days=60, seed=5)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from contract.events import ADD_TO_CART, PURCHASE, VIEW
-from training.data_findings import Limits, findings
-from training.data_profile import profile_events
+from training.data_report.findings import Limits, findings
+from training.data_report.profile import profile_events
 from training.import_events import import_events
 from training.moments import format_moment, parse_moment
 from training.storage import Folder

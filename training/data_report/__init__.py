@@ -1,0 +1,1 @@
+"""What the events look like, and whether they can be trained on."""

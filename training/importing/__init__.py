@@ -1,0 +1,1 @@
+"""How an import understands, judges, orders and writes what it is given."""

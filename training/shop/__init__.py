@@ -1,0 +1,1 @@
+"""A simulated shop: its items, its people, and what they do day by day."""
