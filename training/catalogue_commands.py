@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -12,6 +11,7 @@ import pyarrow.compute as pc
 
 from training.catalogue import CatalogueInfo, list_catalogues, read_catalogue
 from training.catalogue_loader import CatalogueLoad, load_catalogue
+from training.commands import add_database, add_setting, aligned
 from training.errors import UserError
 from training.importing.catalogue import describe_catalogue, import_catalogue
 from training.importing.options import add_reading_options, moment
@@ -97,10 +97,7 @@ def _table(infos: Sequence[CatalogueInfo]) -> str:
         head,
         *((info.version, info.as_of, f"{info.items.rows:,}", f"{info.categories.rows:,}") for info in infos),
     ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    return aligned(rows)
 
 
 def _load_text(load: CatalogueLoad) -> str:
@@ -135,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--force", action="store_true", help="even where it tells of an earlier moment than what was loaded"
     )
-    _add_setting(command, "--database-url", "DATABASE_URL", "the database")
+    add_database(command)
     return parser
 
 
@@ -145,12 +142,5 @@ def _command(
     command: argparse.ArgumentParser = commands.add_parser(name, help=told, description=told)
     command.set_defaults(run=run)
     command.add_argument("--json", action="store_true", help="a document instead of text")
-    _add_setting(command, "--catalogue", "EVENTS_URI", "the bucket, or the folder, that holds catalogue/")
+    add_setting(command, "--catalogue", "EVENTS_URI", "the bucket, or the folder, that holds catalogue/")
     return command
-
-
-def _add_setting(command: argparse.ArgumentParser, option: str, variable: str, told: str) -> None:
-    value = os.environ.get(variable) or None
-    command.add_argument(
-        option, default=value, required=value is None, metavar="URI", help=f"{told} (default: {variable})"
-    )

@@ -14,7 +14,6 @@ count an event of one `event_id` once.
 import argparse
 import io
 import json
-import os
 import re
 import sys
 import tempfile
@@ -35,6 +34,7 @@ from psycopg import sql
 
 from contract.recommendations import EVENTS_TABLE
 from contract.s3_layout import EVENTS_MANIFESTS_PREFIX, events_key, events_manifest_key
+from training.commands import add_database, add_setting
 from training.database import EXPORT_LOCK, Connection, alone, connected, one_value
 from training.errors import BadInputError, UserError
 from training.event_retention import drop_exported_days
@@ -331,14 +331,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m training.export_events",
         description="Bring posted events from Postgres into the bucket, each exactly once.",
     )
-    for option, variable, told in (
-        ("--database-url", "DATABASE_URL", "the database"),
-        ("--events", "EVENTS_URI", "the bucket, or the folder, that holds events/"),
-    ):
-        value = os.environ.get(variable) or None
-        parser.add_argument(
-            option, default=value, required=value is None, metavar="URI", help=f"{told} (default: {variable})"
-        )
+    add_database(parser)
+    add_setting(parser, "--events", "EVENTS_URI", "the bucket, or the folder, that holds events/")
     parser.add_argument("--wait", action="store_true", help="wait while another exports")
     parser.add_argument(
         "--keep-days",

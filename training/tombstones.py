@@ -1,7 +1,6 @@
 """Deleted users, kept in step between Postgres and the bucket: `python -m training.tombstones`."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ import pyarrow.compute as pc
 from contract.recommendations import VERSIONS_TABLE
 from contract.s3_layout import EVENTS_PREFIX, TOMBSTONES_KEY
 from contract.tombstones import KEY_PURPOSE, Tombstones, TombstonesError
+from training.commands import add_database, add_setting
 from training.database import Connection, connected, lists_table_name
 from training.errors import BadInputError, UserError
 from training.storage import Folder
@@ -154,14 +154,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Keep Postgres and the bucket in step about who was deleted.",
     )
     parser.add_argument("--delete", metavar="USER_ID", help="first delete this user, whether known or not")
-    for option, variable, told in (
-        ("--database-url", "DATABASE_URL", "the database"),
-        ("--events", "EVENTS_URI", "the bucket, or the folder, that holds events/"),
-    ):
-        value = os.environ.get(variable) or None
-        parser.add_argument(
-            option, default=value, required=value is None, metavar="URI", help=f"{told} (default: {variable})"
-        )
+    add_database(parser)
+    add_setting(parser, "--events", "EVENTS_URI", "the bucket, or the folder, that holds events/")
     return parser
 
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from contract.metrics import LOAD_LISTS, LOAD_SECONDS, LOAD_VERSION_AS_OF
 from contract.recommendations import DEFAULT_VARIANT, ListKind, lists_counts
+from training.commands import add_database, add_setting, aligned
 from training.errors import UserError
 from training.loader import LoadReport, load_version
 from training.publish import read_lists, read_manifest
@@ -138,7 +139,7 @@ def _table(infos: Sequence[VersionInfo]) -> str:
     if not infos:
         return "there are no versions in the database"
     head = ("VERSION", "NUMBER", "STATE", "SERVED AS", "KNOWS UP TO", "PERSONAL LISTS", "SINCE")
-    return _aligned([head, *map(_row, infos)])
+    return aligned([head, *map(_row, infos)])
 
 
 def _row(info: VersionInfo) -> tuple[str, ...]:
@@ -170,7 +171,7 @@ def _details(details: VersionDetails) -> str:
         *((f"mlflow {name}", str(value)) for name, value in manifest.get("mlflow", {}).items()),
     ]
     lines += [(f"{moment:%Y-%m-%d %H:%M:%S%z}", f"became {variant}") for variant, moment in details.served]
-    return "\n\n".join(filter(None, [_aligned(lines), _quality(manifest.get("metrics", {}))]))
+    return "\n\n".join(filter(None, [aligned(lines), _quality(manifest.get("metrics", {}))]))
 
 
 def _quality(metrics: dict[str, Any]) -> str:
@@ -181,14 +182,7 @@ def _quality(metrics: dict[str, Any]) -> str:
         for model, figures in models.items()
     ]
     width = max(map(len, rows), default=0)
-    return _aligned([row + ("",) * (width - len(row)) for row in rows])
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    return aligned([row + ("",) * (width - len(row)) for row in rows])
 
 
 def _load_text(report: LoadReport) -> str:
@@ -279,23 +273,16 @@ def _command(
     command.set_defaults(run=run)
     command.add_argument("--json", action="store_true", help="a document instead of text")
     if database:
-        _add_setting(command, "--database-url", "DATABASE_URL", "the database")
+        add_database(command)
     return command
 
 
 def _add_recommendations(command: argparse.ArgumentParser) -> None:
-    _add_setting(
+    add_setting(
         command,
         "--recommendations",
         "RECOMMENDATIONS_URI",
         "where versions are published: s3://bucket, or a folder",
-    )
-
-
-def _add_setting(command: argparse.ArgumentParser, option: str, variable: str, told: str) -> None:
-    value = os.environ.get(variable) or None
-    command.add_argument(
-        option, default=value, required=value is None, metavar="URI", help=f"{told} (default: {variable})"
     )
 
 
