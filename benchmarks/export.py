@@ -99,7 +99,7 @@ def _crash(database_url: str) -> tuple[set[EventKey], Counter[EventKey], dict[st
         while ended["killed"] < CRASHES:
             exporter = context.Process(target=_export, args=(database_url, out))
             exporter.start()
-            exporter.join(rng.uniform(0, 1.2 * usual))
+            exporter.join(rng.uniform(0, 3 * usual))
             exporter.kill()
             exporter.join()
             ended["killed" if exporter.exitcode and exporter.exitcode < 0 else "done"] += 1

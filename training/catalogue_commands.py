@@ -1,8 +1,6 @@
 """What `python -m training.catalogue` does with the words behind it."""
 
 import argparse
-import json
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -11,32 +9,19 @@ import pyarrow.compute as pc
 
 from training.catalogue import CatalogueInfo, list_catalogues, read_catalogue
 from training.catalogue_loader import CatalogueLoad, load_catalogue
-from training.commands import add_database, add_setting, aligned
-from training.errors import UserError
+from training.commands import Told, add_database, add_setting, aligned, run
 from training.importing.catalogue import describe_catalogue, import_catalogue
 from training.importing.options import add_reading_options, moment
 from training.importing.understood import describe_understood
 from training.storage import Folder
 
-# What a command gives: a document for --json, and text for people.
-_Told = tuple[Any, str]
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what a command says, tell about it; the exit status."""
-    options = _parser().parse_args(arguments)
-    try:
-        document, text = options.run(options)
-    except UserError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    if options.json:
-        text = json.dumps(document, indent=2, ensure_ascii=False)
-    sys.stdout.write(f"{text}\n")
-    return 0
+    return run(_parser(), arguments)
 
 
-def _import(options: argparse.Namespace) -> _Told:
+def _import(options: argparse.Namespace) -> Told:
     report = import_catalogue(
         options.sources,
         options.catalogue,
@@ -49,12 +34,12 @@ def _import(options: argparse.Namespace) -> _Told:
     return asdict(report), "\n".join([*understood, describe_catalogue(report)])
 
 
-def _list(options: argparse.Namespace) -> _Told:
+def _list(options: argparse.Namespace) -> Told:
     infos = list_catalogues(Folder(options.catalogue))
     return [_summary(info) for info in infos], _table(infos) if infos else "there are no catalogues"
 
 
-def _show(options: argparse.Namespace) -> _Told:
+def _show(options: argparse.Namespace) -> Told:
     catalogue = read_catalogue(Folder(options.catalogue), options.version)
     items = catalogue.items
     counts = {
@@ -74,7 +59,7 @@ def _show(options: argparse.Namespace) -> _Told:
     return document, "\n".join(lines)
 
 
-def _load(options: argparse.Namespace) -> _Told:
+def _load(options: argparse.Namespace) -> Told:
     load = load_catalogue(
         options.database_url, Folder(options.catalogue), options.version, force=options.force
     )
@@ -137,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _command(
-    commands: Any, name: str, run: Callable[[argparse.Namespace], _Told], told: str
+    commands: Any, name: str, run: Callable[[argparse.Namespace], Told], told: str
 ) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(name, help=told, description=told)
     command.set_defaults(run=run)

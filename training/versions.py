@@ -1,7 +1,6 @@
 """The versions of the recommendations: `python -m training.versions list|show|verify|load|rollback|drop`."""
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -13,8 +12,7 @@ from tqdm import tqdm
 
 from contract.metrics import LOAD_LISTS, LOAD_SECONDS, LOAD_VERSION_AS_OF
 from contract.recommendations import DEFAULT_VARIANT, ListKind, lists_counts
-from training.commands import add_database, add_setting, aligned
-from training.errors import UserError
+from training.commands import Told, add_database, add_setting, aligned, run
 from training.loader import LoadReport, load_version
 from training.publish import read_lists, read_manifest
 from training.retirement import RetireReport, drop_version, retire_versions
@@ -26,28 +24,15 @@ PUSH_JOB: Final = "load"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what a command says, tell about it; the exit status."""
-    options = _parser().parse_args(arguments)
-    try:
-        document, text = options.run(options)
-    except UserError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    if options.json:
-        text = json.dumps(document, indent=2, ensure_ascii=False, default=_as_text)
-    sys.stdout.write(f"{text}\n")
-    return 0
+    return run(_parser(), arguments)
 
 
-# What a command gives: a document for --json, and text for people.
-_Told = tuple[Any, str]
-
-
-def _list(options: argparse.Namespace) -> _Told:
+def _list(options: argparse.Namespace) -> Told:
     infos = list_versions(options.database_url)
     return [_summary(info) for info in infos], _table(infos)
 
 
-def _show(options: argparse.Namespace) -> _Told:
+def _show(options: argparse.Namespace) -> Told:
     details = show_version(options.database_url, options.version)
     served = [{"variant": variant, "moved_at": moved_at} for variant, moved_at in details.served]
     document = _summary(details.info) | {
@@ -58,7 +43,7 @@ def _show(options: argparse.Namespace) -> _Told:
     return document, _details(details)
 
 
-def _verify(options: argparse.Namespace) -> _Told:
+def _verify(options: argparse.Namespace) -> Told:
     folder = Folder(options.recommendations)
     manifest = read_manifest(folder, options.version)
     rows = sum(batch.num_rows for batch in read_lists(folder, manifest))
@@ -66,7 +51,7 @@ def _verify(options: argparse.Namespace) -> _Told:
     return document, f"{manifest.version} is whole: {rows:,} lists in {len(manifest.files):,} files"
 
 
-def _load(options: argparse.Namespace) -> _Told:
+def _load(options: argparse.Namespace) -> Told:
     report = _loaded(options)
     gateway = os.environ.get("PUSHGATEWAY_URL")
     if gateway:
@@ -93,12 +78,12 @@ def _loaded(options: argparse.Namespace) -> LoadReport:
         )
 
 
-def _rollback(options: argparse.Namespace) -> _Told:
+def _rollback(options: argparse.Namespace) -> Told:
     move = rollback(options.database_url, options.version, options.variant)
     return asdict(move) | {"moved": move.moved}, _move_text(move)
 
 
-def _drop(options: argparse.Namespace) -> _Told:
+def _drop(options: argparse.Namespace) -> Told:
     report = drop_version(options.database_url, options.version, wait=options.wait)
     return asdict(report), _retired_text(report)
 
@@ -211,12 +196,6 @@ def _pending_text(pending: Iterable[str]) -> list[str]:
     return [f"{name} is still read by somebody; the next load or drop removes it" for name in pending]
 
 
-def _as_text(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    raise TypeError(f"{type(value).__name__} has no place in JSON")
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training.versions", description="The versions of the recommendations."
@@ -264,7 +243,7 @@ def _add_load(commands: Any) -> None:
 def _command(
     commands: Any,
     name: str,
-    run: Callable[[argparse.Namespace], _Told],
+    run: Callable[[argparse.Namespace], Told],
     told: str,
     *,
     database: bool = True,

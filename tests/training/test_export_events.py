@@ -1,7 +1,6 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.training.posted import DAY, ENSURE_TODAY, exported, manifests, post
+from tests.training.posted import DAY, exported, manifests, post
 from training.database import EXPORT_LOCK, alone, connected
 from training.errors import BadInputError, DatabaseError, VersionError
 from training.event_retention import drop_exported_days
@@ -22,18 +21,6 @@ from training.storage import Folder
 HOSTILE = [
     'a "quoted" id', "comma, and\nnewline", "\r\n", "tab\there", "\\N", "\\.", "ünï¢ødé 😀", " space ", "'", "NULL",
 ]  # fmt: skip
-
-
-@pytest.fixture
-def connection(database: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-    with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute(ENSURE_TODAY)
-        yield connection
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    return Folder(tmp_path / "bucket")
 
 
 def test_posted_events_reach_the_training(connection: Any, database: str, bucket: str) -> None:

@@ -2,7 +2,6 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from twin.postgres import create_database, drop_database
 
 from contract.tombstones import Tombstones, key_id, user_hash
 from lambdas.migrate_database.migrate import migrate
-from tests.training.posted import ENSURE_TODAY, exported, post
+from tests.training.posted import exported, post
 from tests.training.published import manifest, publish, rows_of, table
 from training.errors import BadInputError
 from training.export_events import export_events
@@ -24,18 +23,6 @@ from training.storage import Folder
 from training.tombstones import delete_user, exchange_tombstones, main, read_tombstones, swallowed
 
 LATER = 4_000_000_000_000
-
-
-@pytest.fixture
-def connection(database: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-    with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute(ENSURE_TODAY)
-        yield connection
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    return Folder(tmp_path / "bucket")
 
 
 @pytest.fixture
