@@ -42,7 +42,7 @@ check: $(INSTALLED) ## the fast checks: format, lint, types, the contract's test
 test: check ## every check; what CI runs
 	$(BIN)/pytest --ignore tests/contract
 
-test-slow: $(INSTALLED) ## the long forms of the tests, half an hour or so
+test-slow: $(INSTALLED) ## the long forms of the tests
 	$(BIN)/pytest -m slow
 
 bench: $(INSTALLED) ## measure against peers and limits, into build/benchmarks/
