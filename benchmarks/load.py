@@ -19,7 +19,7 @@ import pyarrow as pa
 from benchmarks.bars import Bar, write
 from benchmarks.stage import empty_database, publish
 from contract.recommendations import ListKind
-from training.lists import LISTS_SCHEMA
+from training.lists_schema import LISTS_SCHEMA
 from training.loader import load_version
 from training.retirement import drop_version
 from training.serving import rollback

@@ -38,7 +38,7 @@ from benchmarks.stage import empty_database, publish
 from contract.recommendations import DEFAULT_VARIANT, EVERYTHING, ListKind
 from lambdas.recommendations_api.database import Database
 from lambdas.recommendations_api.repository import Repository
-from training.lists import LISTS_SCHEMA
+from training.lists_schema import LISTS_SCHEMA
 from training.loader import load_version
 from training.retirement import retire_versions
 from training.serving import list_versions, rollback

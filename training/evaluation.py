@@ -17,10 +17,10 @@ import numpy as np
 import structlog
 from tqdm import tqdm
 
-from contract.blending import BlendWeights, blend, merge_histories, purchased_items, recent_items
 from contract.events import Event
 from training.interactions import Interactions, LongArray
-from training.recipe import Lists
+from training.lists import Lists
+from training.served import Served
 from training.split import Window
 
 log = structlog.get_logger()
@@ -104,67 +104,39 @@ def _visitor(events: Interactions, rows: LongArray, user: int) -> Visitor:
 
 
 def answer(
-    lists: Lists,
-    visitor: Visitor,
-    protocol: Protocol,
-    *,
-    now: int,
-    weights: BlendWeights,
-    exclude_purchased: bool,
-    limit: int = K,
+    served: Served[Lists], visitor: Visitor, protocol: Protocol, *, start: int, limit: int = K
 ) -> list[str]:
-    """What the API would answer: at the window's start `now` in batch, just before the cart in session."""
-    if protocol == "session":
-        now = visitor.first_target
-    live = visitor.live if protocol == "session" else []
-    stored = lists.history_of(visitor.user_id)
-    history = merge_histories(live, stored, length=weights.history_length)
-    blended = blend(
-        history=history,
-        personal=lists.personal_of(visitor.user_id),
-        similar={item: lists.similar_to(item) for item in recent_items(history, weights)},
-        popular=lists.popular_items,
-        weights=weights,
-        now=now,
-        limit=limit,
-        exclude=purchased_items([*live, *stored]) if exclude_purchased else frozenset(),
-    )
-    return [item.item_id for item in blended]
+    """What the API would answer: at the window's `start` in batch, just before the cart in session."""
+    if protocol == "batch":
+        return served.answer(visitor.user_id, [], now=start, limit=limit)
+    return served.answer(visitor.user_id, visitor.live, now=visitor.first_target, limit=limit)
 
 
 def evaluate(
     windows: Sequence[Window],
     *,
     events: Interactions,
-    lists_at: Callable[[Window], Lists],
-    weights: BlendWeights,
-    exclude_purchased: bool,
+    served_at: Callable[[Window], Served[Lists]],
     max_users: int,
     seed: int,
 ) -> dict[str, dict[str, Metrics]]:
     """Metrics by protocol and model, pooled over all windows.
 
-    `lists_at` gives the lists that were made of what came before a window, and of nothing later.
+    `served_at` gives what was learnt from what came before a window, and from nothing later.
     Models are `served` and each of the lists' baselines. Raises LookAheadError where lists know more.
     """
     tallies: dict[str, dict[str, Tally]] = {protocol: {} for protocol in PROTOCOLS}
     for window in windows:
-        lists = lists_at(window)
+        served = served_at(window)
+        lists = served.lists
         _refuse_look_ahead(lists, window)
         everybody = {name: lists.named(popular.items[:K]) for name, popular in lists.baselines.items()}
         found = visitors(events, window, max_users=max_users, seed=seed)
         for visitor in tqdm(found, desc="evaluating", unit="user", leave=False, disable=None):
             for protocol in PROTOCOLS:
-                served = answer(
-                    lists,
-                    visitor,
-                    protocol,
-                    now=window.start,
-                    weights=weights,
-                    exclude_purchased=exclude_purchased,
-                )
-                for name, recommended in {"served": served, **everybody}.items():
-                    tallies[protocol].setdefault(name, Tally()).add(recommended, visitor.truth)
+                recommended = answer(served, visitor, protocol, start=window.start)
+                for name, items in {"served": recommended, **everybody}.items():
+                    tallies[protocol].setdefault(name, Tally()).add(items, visitor.truth)
     return {
         protocol: {name: tally.metrics() for name, tally in by_model.items()}
         for protocol, by_model in tallies.items()

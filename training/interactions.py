@@ -30,9 +30,11 @@ class Interactions:
     items: IntArray
     event_types: IntArray
     timestamps: LongArray
+    targets: tuple[str, ...] = TARGET_EVENT_TYPES
+    """The kinds of events that recommendations are to bring about."""
 
     @classmethod
-    def from_table(cls, events: pa.Table) -> "Interactions":
+    def from_table(cls, events: pa.Table, targets: tuple[str, ...] = TARGET_EVENT_TYPES) -> "Interactions":
         """From a table of `EVENT_COLUMNS`, sorted by time.
 
         Users and items are numbered in the order of their ids, so that numbers, and with them ties,
@@ -49,6 +51,7 @@ class Interactions:
             items=items,
             event_types=kinds,
             timestamps=events["timestamp"].to_numpy(),
+            targets=targets,
         )
 
     def __len__(self) -> int:
@@ -90,8 +93,8 @@ class Interactions:
 
     @property
     def is_target(self) -> BoolArray:
-        """Which events are carts or purchases."""
-        targets = [name in TARGET_EVENT_TYPES for name in self.event_type_names]
+        """Which events are of the kinds in `targets`: carts and purchases, unless told otherwise."""
+        targets = [name in self.targets for name in self.event_type_names]
         return np.array(targets, dtype=np.bool_)[self.event_types]
 
     def distinct_users(self) -> IntArray:

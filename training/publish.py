@@ -22,7 +22,7 @@ from contract.events import MAX_EVENT_TYPE_LENGTH, MAX_ID_LENGTH, event_type_pro
 from contract.recommendations import EVERYTHING, FileEntry, ListKind, Manifest, ManifestError, lists_counts
 from contract.s3_layout import RECOMMENDATIONS_PREFIX, lists_name, manifest_key, version_prefix
 from training.errors import VersionError
-from training.lists import LISTS_SCHEMA
+from training.lists_schema import LISTS_SCHEMA
 from training.storage import Folder
 
 ROWS_A_FILE: Final = 256 * 1024

@@ -3,13 +3,18 @@
 import difflib
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from contract.events import TARGET_EVENT_TYPES
 from training.errors import BadInputError
 from training.moments import parse_moment
 
 Count = Annotated[int, Field(ge=1)]
+
+
+def _names(value: Any) -> Any:
+    return tuple(value.split(",")) if isinstance(value, str) else value
 
 
 class Hyperparameters(BaseModel):
@@ -21,6 +26,8 @@ class Hyperparameters(BaseModel):
     """The moment to take for now, ISO 8601; events after it are left out. Default: the data's own end."""
     seed: int = 0
     """Of everything random."""
+    targets: Annotated[tuple[str, ...], BeforeValidator(_names), Field(min_length=1)] = TARGET_EVENT_TYPES
+    """The kinds of events to bring about, separated by commas; recommendations are judged by them."""
     evaluation_days: Annotated[float, Field(gt=0)] = 14
     """Length of a window of days held out, whose carts and purchases are to be foretold."""
     evaluation_windows: Count = 3

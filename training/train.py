@@ -9,7 +9,6 @@ from pathlib import Path
 
 import structlog
 
-from contract.blending import BlendWeights
 from contract.metrics import TRAINING_EVENTS, TRAINING_QUALITY, TRAINING_STEP_SECONDS
 from contract.recommendations import Manifest
 from contract.s3_layout import version_prefix
@@ -17,11 +16,12 @@ from training.errors import TooLittleDataError
 from training.evaluation import Metrics, evaluate
 from training.events import dataset_fingerprint, read_events
 from training.interactions import Interactions
+from training.lists import Lists
 from training.metrics import Measured, push_gauges
 from training.moments import MILLISECONDS_A_DAY, format_moment, parse_moment
 from training.publish import copy_version, publish_version
-from training.recipe import Lists, build_lists
-from training.repurchase import is_repurchase_worth_showing
+from training.recipe import fit_served
+from training.served import Served
 from training.settings import Environment, Hyperparameters
 from training.split import Window, windows
 from training.storage import Folder
@@ -57,18 +57,16 @@ def train(
     can be loaded that isn't whole.
     """
     steps = Steps()
-    weights = BlendWeights()
     with tracked_run(environment) as run:
         with steps.step("read"):
             as_of = parse_moment(settings.as_of) if settings.as_of else None
             table = read_events(events_folder, as_of_ms=as_of)
             fingerprint = dataset_fingerprint(table)
-            events = Interactions.from_table(table)
+            events = Interactions.from_table(table, settings.targets)
             del table
             refuse_without_targets(events)
         # Everything known lies before `now`; without an `as_of` that is just after the last event.
         now = as_of + 1 if as_of is not None else int(events.timestamps[-1]) + 1
-        exclude_purchased = not is_repurchase_worth_showing(events)
         log_parameters(
             settings.model_dump(),
             tags={
@@ -78,13 +76,11 @@ def train(
             },
         )
         with steps.step("evaluate"):
-            evaluation = evaluate_recipe(
-                events, now=now, settings=settings, weights=weights, exclude_purchased=exclude_purchased
-            )
+            evaluation = evaluate_recipe(events, now=now, settings=settings)
             log_evaluation(evaluation)
             log_headline(evaluation)
         with steps.step("fit"):
-            lists = build_lists(events, now=now, settings=settings, weights=weights)
+            served = fit_served(events, now=now, settings=settings)
         with steps.step("publish"):
             manifest = Manifest(
                 version=version_name(now - 1, run.info.run_id),
@@ -99,11 +95,11 @@ def train(
                 counts=counts(events),
                 files=(),
                 metrics=dict(evaluation),
-                blend_weights=weights,
-                exclude_purchased=exclude_purchased,
+                blend_weights=served.weights,
+                exclude_purchased=served.exclude_purchased,
                 mlflow={"run_id": run.info.run_id, "experiment": environment.mlflow_experiment},
             )
-            manifest = publish(lists, manifest, model_folder=model_folder, environment=environment)
+            manifest = publish(served.lists, manifest, model_folder=model_folder, environment=environment)
     push(environment, steps, evaluation, n_events=len(events))
     log.info("trained", version=manifest.version, **manifest.counts)
     return manifest
@@ -114,18 +110,13 @@ def refuse_without_targets(events: Interactions) -> None:
     if not events.is_target.any():
         kinds = ", ".join(events.event_type_names)
         raise TooLittleDataError(
-            f"there is no cart and no purchase among {len(events)} events (kinds: {kinds}); "
+            f"there is no {' and no '.join(events.targets)} among {len(events)} events (kinds: {kinds}); "
             "if they go by another name, import again with --event-type theirs=purchase"
         )
 
 
 def evaluate_recipe(
-    events: Interactions,
-    *,
-    now: int,
-    settings: Hyperparameters,
-    weights: BlendWeights,
-    exclude_purchased: bool,
+    events: Interactions, *, now: int, settings: Hyperparameters
 ) -> dict[str, dict[str, Metrics]]:
     """Both protocols over the windows that the events' span can fill; empty where it can't fill any."""
     try:
@@ -135,15 +126,13 @@ def evaluate_recipe(
         return {"batch": {}, "session": {}}
     tell_shrunk_windows(held_out, settings)
 
-    def lists_at(window: Window) -> Lists:
-        return build_lists(events.before(window.start), now=window.start, settings=settings, weights=weights)
+    def served_at(window: Window) -> Served[Lists]:
+        return fit_served(events.before(window.start), now=window.start, settings=settings)
 
     return evaluate(
         held_out,
         events=events,
-        lists_at=lists_at,
-        weights=weights,
-        exclude_purchased=exclude_purchased,
+        served_at=served_at,
         max_users=settings.evaluation_max_users,
         seed=settings.seed,
     )

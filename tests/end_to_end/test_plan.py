@@ -9,7 +9,7 @@ import pyarrow as pa
 from contract.recommendations import ListKind
 from lambdas.recommendations_api.repository import _VISITOR
 from tests.training.published import manifest
-from training.lists import LISTS_SCHEMA
+from training.lists_schema import LISTS_SCHEMA
 from training.loader import load_version
 from training.publish import publish_version
 from training.storage import Folder

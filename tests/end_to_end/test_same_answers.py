@@ -19,6 +19,7 @@ from training.loader import load_version
 from training.moments import format_moment
 from training.publish import publish_version
 from training.recipe import build_lists
+from training.served import Served
 from training.settings import Hyperparameters
 from training.shop.simulation import ShopSettings
 from training.split import windows
@@ -39,6 +40,7 @@ def test_the_api_answers_what_was_evaluated(
     events = Interactions.from_table(read_events(tmp_path / "events"))
     (window,) = windows(events, days=10, count=1, end=int(events.timestamps[-1]) + 1)
     lists = build_lists(events.before(window.start), now=window.start, settings=SETTINGS, weights=WEIGHTS)
+    served = Served(lists=lists, weights=WEIGHTS, exclude_purchased=exclude_purchased, until=window.start)
     manifest = Manifest(
         version="known-state",
         as_of=format_moment(window.start - 1),
@@ -72,9 +74,7 @@ def test_the_api_answers_what_was_evaluated(
     found = visitors(events, window, max_users=VISITORS, seed=0)
     assert len(found) == VISITORS
     for visitor in found:
-        evaluated = answer(
-            lists, visitor, protocol, now=window.start, weights=WEIGHTS, exclude_purchased=exclude_purchased
-        )
+        evaluated = answer(served, visitor, protocol, start=window.start)
         if protocol == "session":
             now = visitor.first_target
             posted = [
@@ -85,6 +85,6 @@ def test_the_api_answers_what_was_evaluated(
             ]
             if posted:
                 repository.add_events(posted)
-        served = recommender.for_visitor(visitor.user_id, limit=10)
-        assert [item.item_id for item in served.items] == evaluated
+        answered = recommender.for_visitor(visitor.user_id, limit=10)
+        assert [item.item_id for item in answered.items] == evaluated
     connection.close()

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from contract.blending import BlendWeights
 from contract.recommendations import EVERYTHING, ListKind, Manifest
-from training.lists import LISTS_SCHEMA
+from training.lists_schema import LISTS_SCHEMA
 from training.publish import publish_version
 from training.storage import Folder
 

@@ -7,7 +7,9 @@ from contract.events import ADD_TO_CART, PURCHASE, VIEW
 from tests.training.shops import DAY, START, Row, interactions
 from training.evaluation import LookAheadError, Tally, evaluate, visitors
 from training.interactions import Interactions
-from training.recipe import Lists, build_lists
+from training.lists import Lists
+from training.recipe import build_lists
+from training.served import Served
 from training.settings import Hyperparameters
 from training.split import Window
 
@@ -16,17 +18,16 @@ SETTINGS = Hyperparameters(als_factors=2)
 WINDOW = Window(START + 10 * DAY, START + 20 * DAY)
 
 
-def lists_before(events: Interactions, end: int) -> Lists:
-    return build_lists(events.before(end), now=end, settings=SETTINGS, weights=WEIGHTS)
+def served_before(events: Interactions, end: int) -> Served[Lists]:
+    lists = build_lists(events.before(end), now=end, settings=SETTINGS, weights=WEIGHTS)
+    return Served(lists=lists, weights=WEIGHTS, exclude_purchased=False, until=end)
 
 
 def evaluate_window(events: Interactions, end: int = WINDOW.start) -> dict[str, dict[str, dict[str, float]]]:
     return evaluate(
         [WINDOW],
         events=events,
-        lists_at=lambda _: lists_before(events, end),
-        weights=WEIGHTS,
-        exclude_purchased=False,
+        served_at=lambda _: served_before(events, end),
         max_users=100,
         seed=0,
     )

@@ -4,9 +4,10 @@ from contract.blending import BlendWeights
 from contract.events import PURCHASE, VIEW
 from contract.recommendations import EVERYTHING, ListKind
 from tests.training.shops import DAY, START, Row, interactions, two_camps
-from training import recipe
-from training.lists import LISTS_SCHEMA
-from training.recipe import Lists, build_lists
+from training import lists as lists_module
+from training.lists import Lists
+from training.lists_schema import LISTS_SCHEMA
+from training.recipe import build_lists
 from training.settings import Hyperparameters
 
 WEIGHTS = BlendWeights()
@@ -45,12 +46,12 @@ def test_tables_and_look_ups_tell_the_same() -> None:
 
 def test_no_list_is_cut_in_two_where_tables_end(monkeypatch: object) -> None:
     whole = pa.concat_tables(list(lists_of(two_camps()).tables()))
-    before = recipe.USERS_A_TABLE
-    recipe.USERS_A_TABLE = 3
+    before = lists_module.USERS_A_TABLE
+    lists_module.USERS_A_TABLE = 3
     try:
         tables = list(lists_of(two_camps()).tables())
     finally:
-        recipe.USERS_A_TABLE = before
+        lists_module.USERS_A_TABLE = before
     assert len(tables) > 10
     assert pa.concat_tables(tables).equals(whole)
 
