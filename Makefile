@@ -6,14 +6,15 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.13 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+PEERS := build/peers
 GROUPS := api training postgres
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop check test test-slow bench locks format clean
+.PHONY: help setup demo demo-stop check test test-slow bench bench-quality locks format clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: $(INSTALLED) ## install all that the project needs; quick the second time
 
@@ -48,12 +49,23 @@ test-slow: $(INSTALLED) ## the long forms of the tests
 bench: $(INSTALLED) ## measure against peers and limits, into build/benchmarks/
 	$(BIN)/python -m benchmarks
 
+bench-quality: $(INSTALLED) $(PEERS)/installed ## our recommendations against external peers: [EVENTS=path]
+	$(BIN)/python -m benchmarks.quality $(if $(EVENTS),--events "$(EVENTS)")
+
+# The peers need an older numpy than the project.
+$(PEERS)/installed: $(INSTALLED) locks/peers.txt
+	@echo "bench-quality: installing the locked peers into $(PEERS) (a minute the first time) …"
+	@$(PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install --quiet --no-deps --require-hashes --requirement locks/peers.txt
+	@touch $@
+
 format: $(INSTALLED) ## put the code into its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 locks: $(INSTALLED) ## compile locks/ anew from pyproject.toml
 	$(COMPILE) --group dev --output-file locks/dev.txt
+	$(COMPILE) --group peers --output-file locks/peers.txt
 	for group in $(GROUPS); do $(COMPILE) --constraint locks/dev.txt --group $$group --output-file locks/$$group.txt || exit 1; done
 
 clean: ## remove all that was installed or built here

@@ -1,16 +1,21 @@
 """One answer out of stored lists and recent events: a pure function, the same for API and backtest.
 
-Every candidate's score is the sum of four parts, each with a weight that the training ships in the
-version's manifest:
+A visitor who did nothing since the training gets the list that the training ranked for them, then what is
+popular. For one who did, every candidate's score is a sum of parts, whose weights the training fits and
+ships in the version's manifest:
 
-- `own`: the visitor's own recent items. Each event counts by its kind, its rank (0 is the newest) and
-  its age; an item's events add up. People buy what they keep coming back to.
-- `similar`: items of the stored similar lists of those recent items, by the same strength.
-- `personal`: the list that the training ranked for this user, by reciprocal rank.
-- `popular`: what everyone buys, by reciprocal rank; it fills whatever is left.
+- `own`: an item that the visitor turned to lately. It has a weight for being one, more the later it was
+  the latest, more the likelier people come back to it; and each of its events counts by its kind, its rank
+  (0 is the newest) and its age. People buy what they keep coming back to.
+- `similar`: an item that they have not turned to, from the stored similar lists of those that they have, by
+  rank and age of their events.
+- `personal`: the list that the training ranked for this user, by rank.
+- `popular`: what everyone buys, by rank; it fills whatever is left.
 """
 
+import heapq
 import math
+import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, NamedTuple
@@ -18,6 +23,8 @@ from typing import Any, Final, NamedTuple
 from contract.events import ADD_TO_CART, PURCHASE, VIEW, Event
 
 MILLISECONDS_A_DAY: Final = 86_400_000
+RANKED_DEPTH: Final = 200
+"""The rank from which on the place in a list says nothing more."""
 
 ScoredItem = tuple[str, float]
 
@@ -30,14 +37,24 @@ class BlendWeightsError(ValueError):
 class BlendWeights:
     """What the blend weighs by; fitted by the training, shipped in the manifest."""
 
-    own: float = 1.0
-    similar: float = 0.1
-    personal: float = 0.02
-    popular: float = 0.0001
+    own: float = 2.0
+    """Of an item that the visitor turned to lately."""
+    latest: float = 2.0
+    """Of the item of the visitor's newest event; half of it for that of the next, a third, and so on."""
+    conversion: float = 0.2
+    """Per unit of log-odds by which people come back to the item more than to the average one."""
+    similar: float = 12.0
+    """Per similarity to what the visitor turned to."""
+    personal: float = 2.0
+    """Of the best item of the personal list, of those not turned to; less by the logarithm of the rank."""
+    personal_own: float = 0.5
+    """The same, of items that the visitor turned to lately."""
+    popular: float = 4.0
+    """Of the most popular item; less by the logarithm of the rank."""
     event_weights: dict[str, float] = field(
-        default_factory=lambda: {VIEW: 1.0, ADD_TO_CART: 3.0, PURCHASE: 1.0}
+        default_factory=lambda: {VIEW: 1.0, ADD_TO_CART: 2.0, PURCHASE: 0.0}
     )
-    """By kind of event."""
+    """Of an event, by its kind, on top of what its item has by the weights above."""
     other_event_weight: float = 1.0
     """Of a kind that `event_weights` doesn't name."""
     rank_decay: float = 0.9
@@ -66,7 +83,7 @@ class BlendWeights:
         if not isinstance(event_weights, dict):
             raise BlendWeightsError("blend weights: event_weights is not an object")
         for value in [*numbers, *event_weights.values()]:
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            if not _is_number(value):
                 raise BlendWeightsError(f"blend weights: {value!r} is not a number")
         weights = cls(**document)
         weights._check()
@@ -89,6 +106,12 @@ class BlendWeights:
             )
 
 
+def _is_number(value: Any) -> bool:
+    """Whether JSON's value is a finite number; a whole one may be beyond what a float can hold."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) <= sys.float_info.max
+
+
 class BlendedItem(NamedTuple):
     """One item of an answer; `source` is the part that gave most of its score."""
 
@@ -107,6 +130,12 @@ def merge_histories(*histories: Iterable[Event], length: int) -> list[Event]:
     return sorted(distinct, key=lambda event: -event.timestamp)[:length]
 
 
+def has_news(live: Iterable[Event], stored: Iterable[Event]) -> bool:
+    """Whether there is an event in `live` that the lists don't know: none of the history stored with them."""
+    known = set(stored)
+    return any(event not in known for event in live)
+
+
 def recent_items(history: Sequence[Event], weights: BlendWeights) -> list[str]:
     """The visitor's latest distinct items, newest first: whose similar lists the blend looks at."""
     distinct = dict.fromkeys(event.item_id for event in history[: weights.history_length])
@@ -121,29 +150,52 @@ def blend(
     popular: Sequence[ScoredItem],
     weights: BlendWeights,
     now: int,
+    has_news: bool,
     limit: int,
     exclude: Collection[str] = frozenset(),
 ) -> list[BlendedItem]:
     """The best `limit` items for a visitor, best first; ties go by item id.
 
     `history` is newest first (`merge_histories`), `similar` maps each of `recent_items` to its stored
-    list, `now` is in ms UTC. The scores of a similar list are expected within 0 and 1; of the
-    personal and the popular list only the order counts. Items in `exclude` never appear.
+    list, `now` is in ms UTC; `has_news` tells whether the history has events that the lists don't know.
+    The scores of a similar list are expected within 0 and 1, the item itself among them standing for how
+    likely people come back to it (0.5: as to the average item); of the personal and the popular list only
+    the order counts. Items in `exclude` never appear.
     """
-    own = _own_strengths(history[: weights.history_length], weights, now)
+    if personal and not has_news:
+        return _stored(personal, popular, limit, exclude)
+    history = history[: weights.history_length]
+    own = _own_scores(history, similar, weights, now)
     parts = {
-        "own": {item: weights.own * strength for item, strength in own.items()},
-        "similar": _similar_scores(recent_items(history, weights), own, similar, weights),
-        "personal": _by_rank(personal, weights.personal),
-        "popular": _by_rank(popular, weights.popular),
+        "own": own,
+        "similar": _similar_scores(history, similar, weights, now),
+        "personal": {
+            item: rank_score(rank) * (weights.personal_own if item in own else weights.personal)
+            for rank, (item, _) in enumerate(personal)
+        },
+        "popular": {
+            item: rank_score(rank) * weights.popular
+            for rank, (item, _) in enumerate(popular)
+            if item not in own
+        },
     }
     totals: dict[str, float] = {}
     for scores in parts.values():
         for item, score in scores.items():
             totals[item] = totals.get(item, 0.0) + score
-    candidates = [(item, score) for item, score in totals.items() if item not in exclude]
-    candidates.sort(key=lambda candidate: (-candidate[1], candidate[0]))
-    return [BlendedItem(item, score, _main_part(item, parts)) for item, score in candidates[:limit]]
+    candidates = [(-score, item) for item, score in totals.items() if item not in exclude]
+    best = heapq.nsmallest(limit, candidates)
+    return [BlendedItem(item, -score, _main_part(item, parts)) for score, item in best]
+
+
+def _stored(
+    personal: Sequence[ScoredItem], popular: Sequence[ScoredItem], limit: int, exclude: Collection[str]
+) -> list[BlendedItem]:
+    """The personal list as it was ranked, then the popular one; the score tells the place."""
+    source = {item: "popular" for item, _ in popular} | {item: "personal" for item, _ in personal}
+    order = dict.fromkeys([item for item, _ in personal] + [item for item, _ in popular])
+    kept = [item for item in order if item not in exclude][:limit]
+    return [BlendedItem(item, 1 / (1 + place), source[item]) for place, item in enumerate(kept)]
 
 
 def purchased_items(history: Iterable[Event]) -> set[str]:
@@ -151,36 +203,58 @@ def purchased_items(history: Iterable[Event]) -> set[str]:
     return {event.item_id for event in history if event.event_type == PURCHASE}
 
 
-def _own_strengths(history: Sequence[Event], weights: BlendWeights, now: int) -> dict[str, float]:
-    strengths: dict[str, float] = {}
-    for rank, event in enumerate(history):
-        age_days = max(0, now - event.timestamp) / MILLISECONDS_A_DAY
-        strength = (
-            weights.event_weights.get(event.event_type, weights.other_event_weight)
-            * weights.rank_decay**rank
-            * 0.5 ** (age_days / weights.half_life_days)
-        )
-        strengths[event.item_id] = strengths.get(event.item_id, 0.0) + strength
-    return strengths
+def rank_score(rank: int) -> float:
+    """1 for the first of a list, less by the logarithm of the rank, 0 from `RANKED_DEPTH` on."""
+    return max(0.0, 1.0 - math.log(1 + rank) / math.log(1 + RANKED_DEPTH))
 
 
-def _similar_scores(
-    items: Sequence[str],
-    own: Mapping[str, float],
-    similar: Mapping[str, Sequence[ScoredItem]],
-    weights: BlendWeights,
+def _fading(history: Sequence[Event], weights: BlendWeights, now: int) -> list[float]:
+    """What each event counts for, by its rank and its age."""
+    return [
+        weights.rank_decay**rank
+        * 0.5 ** (max(0, now - event.timestamp) / MILLISECONDS_A_DAY / weights.half_life_days)
+        for rank, event in enumerate(history)
+    ]
+
+
+def _own_scores(
+    history: Sequence[Event], similar: Mapping[str, Sequence[ScoredItem]], weights: BlendWeights, now: int
 ) -> dict[str, float]:
     scores: dict[str, float] = {}
-    for item in items:
-        strength = weights.similar * own[item]
-        for other, similarity in similar.get(item, ()):
-            scores[other] = scores.get(other, 0.0) + strength * similarity
+    for rank, (event, fading) in enumerate(zip(history, _fading(history, weights, now), strict=True)):
+        if event.item_id not in scores:
+            scores[event.item_id] = (
+                weights.own
+                + weights.latest / (1 + rank)
+                + weights.conversion * _log_odds_of_return(event.item_id, similar)
+            )
+        weight = weights.event_weights.get(event.event_type, weights.other_event_weight)
+        scores[event.item_id] += weight * fading
     return scores
 
 
-def _by_rank(items: Sequence[ScoredItem], weight: float) -> dict[str, float]:
-    return {item: weight / (1 + rank) for rank, (item, _) in enumerate(items)}
+def _log_odds_of_return(item_id: str, similar: Mapping[str, Sequence[ScoredItem]]) -> float:
+    for other, score in similar.get(item_id, ()):
+        if other == item_id:
+            bounded = min(max(score, 1e-6), 1 - 1e-6)
+            return math.log(bounded / (1 - bounded))
+    return 0.0
+
+
+def _similar_scores(
+    history: Sequence[Event], similar: Mapping[str, Sequence[ScoredItem]], weights: BlendWeights, now: int
+) -> dict[str, float]:
+    strengths: dict[str, float] = {}
+    for event, fading in zip(history, _fading(history, weights, now), strict=True):
+        strengths[event.item_id] = strengths.get(event.item_id, 0.0) + fading
+    scores: dict[str, float] = {}
+    for item in recent_items(history, weights):
+        strength = weights.similar * strengths[item]
+        for other, similarity in similar.get(item, ()):
+            if other not in strengths:
+                scores[other] = scores.get(other, 0.0) + strength * similarity
+    return scores
 
 
 def _main_part(item: str, parts: Mapping[str, Mapping[str, float]]) -> str:
-    return max(parts, key=lambda part: parts[part].get(item, 0.0))
+    return max(parts, key=lambda part: parts[part].get(item, -math.inf))

@@ -58,6 +58,25 @@ TRAINING_QUALITY: Final = Metric(
     ("protocol", "model", "metric"),
 )
 
+TRAINING_GATE_OUTCOME: Final = Metric(
+    "shop_training_gate_outcome",
+    "gauge",
+    "What the latest training's gate said: 1 for its outcome, 0 for the others.",
+    ("outcome",),
+)
+TRAINING_GATE_USERS: Final = Metric(
+    "shop_training_gate_users",
+    "gauge",
+    "Users with a cart or a purchase since the served version's cut-off: what the gate had to judge by.",
+)
+TRAINING_GATE_DIFFERENCE: Final = Metric(
+    "shop_training_gate_difference",
+    "gauge",
+    "The new recipe's metric less that of the served version or of popularity, on the same users and days: "
+    "the value, and the low and the high end of its 95 % interval.",
+    ("against", "measured_on", "protocol", "metric", "bound"),
+)
+
 LOAD_SECONDS: Final = Metric(
     "shop_load_duration_seconds", "gauge", "Time that the latest load took, in seconds."
 )
@@ -79,6 +98,9 @@ METRICS: Final = (
     TRAINING_STEP_SECONDS,
     TRAINING_EVENTS,
     TRAINING_QUALITY,
+    TRAINING_GATE_OUTCOME,
+    TRAINING_GATE_USERS,
+    TRAINING_GATE_DIFFERENCE,
     LOAD_SECONDS,
     LOAD_LISTS,
     LOAD_VERSION_AS_OF,

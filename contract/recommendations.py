@@ -25,6 +25,8 @@ class ListKind(StrEnum):
     """Key: a user. Their latest events that the training knew, newest first; no scores."""
     SIMILAR = "similar"
     """Key: an item. Items that the same people turn to."""
+    BOUGHT_TOGETHER = "bought_together"
+    """Key: an item. Items that go into one basket with it."""
     POPULAR = "popular"
     """Key: a category, or `EVERYTHING`."""
 
@@ -95,9 +97,18 @@ class Manifest:
     blend_weights: BlendWeights
     exclude_purchased: bool
     """Whether answers leave out what the visitor has bought, unless a request says otherwise."""
+    exclude_purchased_by_category: dict[str, bool] = field(default_factory=dict)
+    """The same for categories whose items are unlike the rest of the shop; see `contract.purchases`."""
     mlflow: dict[str, str] = field(default_factory=dict)
     """`run_id`, `experiment`, `model`, `model_version`."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """What the training chose, and why, for people: `ranking` (`ranker`, `reason`, `ndcg@10`) and others."""
     schema_version: int = MANIFEST_SCHEMA_VERSION
+
+    @property
+    def trained_until(self) -> int:
+        """All events that the version knows came before, ms UTC."""
+        return round(datetime.fromisoformat(self.as_of).timestamp() * 1000) + 1
 
     def to_json(self) -> str:
         """The manifest as it lies in S3 and in Postgres."""
@@ -128,6 +139,7 @@ class Manifest:
                 f"this code reads {MANIFEST_SCHEMA_VERSION}: load it with the code that wrote it"
             )
         known = {each.name for each in fields(cls)}
+        document = {name: meaning() for name, meaning in _ADDED_LATER.items()} | document
         missing = sorted(known - document.keys())
         if missing:
             raise ManifestError(f"the manifest lacks {', '.join(missing)}")
@@ -158,6 +170,10 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and value >= 0
 
 
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
 def _is_object(of: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, dict) and all(map(of, value.values()))
 
@@ -184,10 +200,15 @@ _EXPECTED: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
         lambda value: isinstance(value, list) and all(map(_is_file, value)),
     ),
     "metrics": ("an object", _is_object(lambda _: True)),
-    "exclude_purchased": ("true or false", lambda value: isinstance(value, bool)),
+    "exclude_purchased": ("true or false", _is_flag),
+    "exclude_purchased_by_category": ("an object of true and false", _is_object(_is_flag)),
     "mlflow": ("an object of text", _is_object(_is_text)),
+    "notes": ("an object", _is_object(lambda _: True)),
 }
 """What a manifest's fields hold; `blend_weights` look after themselves."""
+
+_ADDED_LATER: Final[dict[str, Callable[[], Any]]] = {"exclude_purchased_by_category": dict, "notes": dict}
+"""What earlier manifests of this schema version lack, and what they mean by that."""
 
 
 def lists_counts(kinds: Mapping[str, int]) -> dict[str, int]:

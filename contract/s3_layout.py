@@ -9,6 +9,7 @@ catalogue/<version>/manifest.json          written last
 catalogue/<version>/items.parquet
 catalogue/<version>/categories.parquet
 data_reports/<name>.json                   what the events look like; for people <name>.html
+gates/<version>.json                       what the gate said about it, let it pass or not
 recommendations/<version>/manifest.json    written last
 recommendations/<version>/lists-00000.parquet
 ```
@@ -23,6 +24,7 @@ TOMBSTONES_KEY: Final = "events/deleted_users.json"
 REJECTED_PREFIX: Final = "rejected/"
 CATALOGUE_PREFIX: Final = "catalogue/"
 DATA_REPORTS_PREFIX: Final = "data_reports/"
+GATES_PREFIX: Final = "gates/"
 RECOMMENDATIONS_PREFIX: Final = "recommendations/"
 MANIFEST_NAME: Final = "manifest.json"
 
@@ -75,6 +77,11 @@ def data_report_key(name: str) -> str:
 def data_report_page_key(name: str) -> str:
     """The same for people."""
     return f"{DATA_REPORTS_PREFIX}{name}.html"
+
+
+def gate_key(version: str) -> str:
+    """What the gate said about a version; apart from it, because not every version is published."""
+    return f"{GATES_PREFIX}{version}.json"
 
 
 def version_prefix(version: str) -> str:

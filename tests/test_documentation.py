@@ -60,7 +60,8 @@ def test_every_metric_is_documented(metric: metrics.Metric) -> None:
 def test_every_setting_is_documented_with_its_default(model: type[BaseModel], is_environment: bool) -> None:
     page = (ROOT / "docs/settings.md").read_text()
     for name, field in model.model_fields.items():
-        default = "–" if field.default is None else f"`{field.default}`"
+        value = ",".join(field.default) if isinstance(field.default, tuple) else field.default
+        default = "–" if value in (None, "") else f"`{value}`"
         shown = "required" if field.is_required() else default
         told = " ".join((field.description or "").split())
         assert f"| `{name.upper() if is_environment else name}` | {shown} | {told} |" in page

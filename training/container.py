@@ -3,6 +3,7 @@
 ```
 /opt/ml/input/config/hyperparameters.json   every value a string
 /opt/ml/input/data/events/                  the channel `events`: what lies below events/ in S3
+/opt/ml/input/data/catalogue/               the channel `catalogue`, which may be absent: catalogue/ in S3
 /opt/ml/model/                              becomes model.tar.gz
 /opt/ml/output/failure                      why the run failed, at most 1024 characters; exit status 1
 ```
@@ -26,6 +27,7 @@ from training.settings import Environment, Hyperparameters
 from training.train import train
 
 EVENTS_CHANNEL = "events"
+CATALOGUE_CHANNEL = "catalogue"
 MAX_FAILURE_LENGTH = 1024
 
 log = structlog.get_logger()
@@ -44,6 +46,7 @@ def main() -> int:
         settings = Hyperparameters.from_strings(read_hyperparameters(base))
         train(
             events_folder=base / "input/data" / EVENTS_CHANNEL,
+            catalogue_folder=base / "input/data" / CATALOGUE_CHANNEL,
             model_folder=base / "model",
             settings=settings,
             environment=Environment.read(),

@@ -3,7 +3,9 @@
 Ids are opaque strings at every boundary; here they become 0…n-1 and, at the end, strings again.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +19,7 @@ IntArray = npt.NDArray[np.int32]
 LongArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
+Number = TypeVar("Number", bound=np.number)
 
 
 @dataclass(frozen=True)
@@ -99,9 +102,9 @@ class Interactions:
 
     def distinct_users(self) -> IntArray:
         """The users who have an event here, ascending."""
-        return np.unique(self.users)
+        return distinct(self.users)
 
-    def weights(self, by_event_type: dict[str, float], other: float) -> FloatArray:
+    def weights(self, by_event_type: Mapping[str, float], other: float) -> FloatArray:
         """One weight an event, by its kind."""
         weights = [by_event_type.get(name, other) for name in self.event_type_names]
         return np.array(weights, dtype=np.float32)[self.event_types]
@@ -133,6 +136,12 @@ def rank_within(groups: npt.NDArray[np.integer]) -> LongArray:
     starts = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]])
     lengths = np.diff(np.r_[starts, len(groups)])
     return np.arange(len(groups)) - np.repeat(starts, lengths)
+
+
+def distinct(values: npt.NDArray[Number]) -> npt.NDArray[Number]:
+    """The distinct values, ascending; several times quicker than `numpy.unique`, which hashes them first."""
+    ascending = np.sort(values)
+    return ascending[np.r_[True, ascending[1:] != ascending[:-1]]] if len(ascending) else ascending
 
 
 def _encode(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.object_], IntArray]:

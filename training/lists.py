@@ -29,6 +29,11 @@ class Lists:
     """Keyed by item where `Candidates` says user."""
     popular: Candidates
     """Under the single key 0."""
+    bought_together: Candidates
+    """Keyed by item."""
+    popular_by_category: Candidates
+    """Keyed by category."""
+    category_ids: npt.NDArray[np.object_]
     baselines: dict[str, Candidates]
     """Lists for everybody that what is served is measured against, by name."""
     history_length: int
@@ -74,7 +79,13 @@ class Lists:
         yield from self._scored_tables(ListKind.PERSONAL, self.personal, self.events.user_ids)
         yield from self._history_tables()
         yield from self._scored_tables(ListKind.SIMILAR, self.similar, self.events.item_ids)
+        yield from self._scored_tables(ListKind.BOUGHT_TOGETHER, self.bought_together, self.events.item_ids)
+        yield from self._scored_tables(ListKind.POPULAR, self.popular_by_category, self.category_ids)
         yield from self._scored_tables(ListKind.POPULAR, self.popular, np.array([EVERYTHING], dtype=object))
+
+    @cached_property
+    def _item_names(self) -> pa.Array:
+        return pa.array(self.events.item_ids, pa.string())
 
     @cached_property
     def _user_numbers(self) -> dict[str, int]:
@@ -116,7 +127,7 @@ class Lists:
     ) -> Iterator[pa.Table]:
         for rows in _chunks(lists.users):
             codes, offsets = _runs(lists.users[rows])
-            item_ids = pa.array(self.events.item_ids[lists.items[rows]], pa.string())
+            item_ids = self._item_names.take(pa.array(lists.items[rows]))
             yield _table(
                 kind,
                 keys[codes],
@@ -130,7 +141,7 @@ class Lists:
         for chunk in _chunks(users):
             rows = self._history_rows[chunk]
             codes, offsets = _runs(users[chunk])
-            item_ids = pa.array(self.events.item_ids[self.events.items[rows]], pa.string())
+            item_ids = self._item_names.take(pa.array(self.events.items[rows]))
             kinds = pa.array(names[self.events.event_types[rows]], pa.string())
             moments = pa.array(self.events.timestamps[rows], pa.int64())
             yield _table(

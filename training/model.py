@@ -4,7 +4,6 @@ MLflow runs this file when it loads the model ("models from code"): it needs pan
 `contract`, no library that trained.
 """
 
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from mlflow.pyfunc.model import PythonModel
 
-from contract.blending import ScoredItem, blend, purchased_items, recent_items
+from contract.blending import ScoredItem, blend, recent_items
 from contract.events import Event
+from contract.purchases import excluded_purchases
 from contract.recommendations import EVERYTHING, ListKind, Manifest
 from contract.s3_layout import MANIFEST_NAME
 
@@ -38,7 +38,10 @@ class Recommender(PythonModel):
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
     ) -> pd.DataFrame:
-        """What the API would answer to these users, had they done nothing since the training."""
+        """What the API would answer to these users, had they done nothing since the training.
+
+        It knows no catalogue: items go by the shop's rule for bought ones, whatever their category.
+        """
         limit = int((params or {}).get("limit", DEFAULT_LIMIT))
         popular = self._scored(ListKind.POPULAR, [EVERYTHING]).get(EVERYTHING, [])
         users = [str(user) for user in model_input["user_id"]]
@@ -59,14 +62,20 @@ class Recommender(PythonModel):
         self, history: list[Event], personal: list[ScoredItem], popular: list[ScoredItem], limit: int
     ) -> list[Any]:
         weights = self._manifest.blend_weights
-        bought = purchased_items(history) if self._manifest.exclude_purchased else frozenset()
+        bought = excluded_purchases(
+            history,
+            default=self._manifest.exclude_purchased,
+            by_category=self._manifest.exclude_purchased_by_category,
+            category_of={},
+        )
         return blend(
             history=history,
             personal=personal,
             similar=self._scored(ListKind.SIMILAR, recent_items(history, weights)),
             popular=popular,
             weights=weights,
-            now=round(datetime.fromisoformat(self._manifest.as_of).timestamp() * 1000),
+            now=self._manifest.trained_until,
+            has_news=False,
             limit=limit,
             exclude=bought,
         )

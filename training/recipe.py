@@ -1,101 +1,252 @@
-"""The recipe: from events to every list that a version stores. Evaluation and release cook by the same."""
+"""The recipe: from events to all that a version serves. Backtest, gate and release cook by the same.
+
+Candidates, then features, then a ranker that learnt from earlier windows; a blend that was fitted on the
+visitors of the same windows. Nothing here looks at an event that is not older than the moment it is told.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import structlog
 
-from contract.blending import BlendWeights
-from training.candidates import Candidates, CandidateSource, best_per_user
-from training.candidates.als import Als
-from training.candidates.item_item import ItemItem
-from training.candidates.own_items import OwnItems
-from training.candidates.popular import Popular, RecentPopular
-from training.interactions import IntArray, Interactions
+from training.blend_examples import BlendExamples, Fading, Visitors, blend_examples, visitors_within
+from training.blend_fit import FittedBlend, fit_blend
+from training.bought_together import bought_together
+from training.candidates import Candidates, best_per_user, no_candidates
+from training.candidates.generator import Generator, fit_generator
+from training.candidates.pool import Pool
+from training.catalogue import Catalogue
+from training.errors import TooLittleDataError
+from training.interactions import IntArray, Interactions, distinct
 from training.lists import Lists
-from training.repurchase import is_repurchase_worth_showing
+from training.popular_by_category import popular_by_category
+from training.ranking import Ranker, Scores
+from training.ranking.choice import Choice, choose_ranker
+from training.ranking.examples import Examples, Featured, examples, featured
+from training.ranking.prior import PriorRanker
+from training.repurchase import exclude_purchased_by_category, is_repurchase_worth_showing
 from training.served import Served
 from training.settings import Hyperparameters
+from training.shop_items import ShopItems
+from training.split import Window, windows
+from training.steps import step
 
 log = structlog.get_logger()
 
-PERSONAL_SHARES = {"own": 1.0, "item_item": 0.5, "als": 0.2}
-"""What each source's best item adds to the score of a user's stored list."""
+USERS_AT_ONCE = 5_000
+"""Users whose candidates are ranked at a time: bounds the memory."""
+MOST_BLEND_VISITORS = 1_500
+"""Visitors of a window that the blend is fitted on."""
+POPULAR_IN_FIT = 50
+"""How far down the popular list the fit of the blend looks."""
 
 
-def fit_served(events: Interactions, *, now: int, settings: Hyperparameters) -> Served[Lists]:
-    """Learn all that is served from `events`, all older than `now`: weights, switches, lists.
+def fit_served(
+    events: Interactions, *, now: int, settings: Hyperparameters, catalogue: Catalogue | None = None
+) -> Served[Lists]:
+    """Learn all that is served from `events`, all older than `now`: ranker, blend, switches, lists.
 
     Whatever is fitted or chosen is fitted and chosen on these events alone, so a backtest may call it at
     any moment.
     """
-    weights = BlendWeights()
+    events = events.compact()
+    items = ShopItems.of(events, catalogue, now=now)
+    events = items.extended(events)
+    with step("lessons"):
+        lessons = [
+            _lesson(events, window, catalogue, settings) for window in _lesson_windows(events, now, settings)
+        ]
+    with step("ranker"):
+        choice = choose_ranker([lesson.examples for lesson in lessons], settings)
+    with step("blend"):
+        blend = _fit_blend(lessons, choice, events, settings)
+    del lessons
+    with step("candidates"):
+        stage = featured(fit_generator(events, items, now=now, settings=settings), threads=settings.threads)
+    with step("lists"):
+        lists = _lists(stage, choice.ranker, blend, settings)
     return Served(
-        lists=build_lists(events, now=now, settings=settings, weights=weights),
-        weights=weights,
+        lists=lists,
+        weights=blend.weights,
         exclude_purchased=not is_repurchase_worth_showing(events),
+        exclude_purchased_by_category=exclude_purchased_by_category(events, items),
+        category_of=items.category_of,
+        unavailable=items.named(~stage.generator.available),
         until=now,
+        notes={
+            "ranking": choice.document(),
+            "blend": {"visitors": blend.n_visitors, "measures": blend.measures},
+            "event_weights": stage.generator.event_weights,
+        },
     )
 
 
-def build_lists(events: Interactions, *, now: int, settings: Hyperparameters, weights: BlendWeights) -> Lists:
-    """Fit every source on `events`, all older than `now`, and make the lists of a version."""
-    events = events.compact()
-    item_item = ItemItem(weights, neighbours=settings.similar_length, history=settings.item_item_history)
-    recent_popular, popular = RecentPopular(), Popular()
-    sources = personal_sources(settings, weights, item_item)
-    for source in (*sources, recent_popular, popular):
-        source.fit(events, now)
-        log.debug("source fitted", source=source.name, n_events=len(events))
-    users = events.distinct_users()
+@dataclass(frozen=True)
+class Lesson:
+    """What one window teaches, learnt from what came before it."""
+
+    generator: Generator
+    examples: Examples
+    visitors: Visitors
+
+
+def _lesson_windows(events: Interactions, now: int, settings: Hyperparameters) -> list[Window]:
+    """Windows before `now`, the latest first, until enough people carted or bought within them."""
+    try:
+        fitting = windows(events, days=settings.evaluation_days, count=settings.fit_windows, end=now)
+    except TooLittleDataError as error:
+        log.info("nothing to learn ranking from", reason=str(error))
+        return []
+    taken, users = [], 0
+    for window in fitting:
+        inside = events.between(window.start, window.end)
+        taken.append(window)
+        users += len(distinct(inside.users[inside.is_target]))
+        if users >= settings.fit_users:
+            break
+    return taken
+
+
+def _lesson(
+    events: Interactions, window: Window, catalogue: Catalogue | None, settings: Hyperparameters
+) -> Lesson:
+    """`events` are those of the whole recipe: numbers of users and items are shared by all lessons."""
+    before = events.before(window.start)
+    items = ShopItems.of(before, catalogue, now=window.start)
+    stage = featured(
+        fit_generator(before, items, now=window.start, settings=settings), threads=settings.threads
+    )
+    inside = events.between(window.start, window.end)
+    buyers = inside.where(inside.is_target).distinct_users()
+    visitors = visitors_within(
+        events,
+        window,
+        n_items=len(events.item_ids),
+        history_length=settings.history_length,
+        max_users=MOST_BLEND_VISITORS,
+        seed=settings.seed,
+    )
+    users = _sample(buyers, settings.fit_users, settings.seed)
+    users = np.union1d(users, visitors.users).astype(np.int32)
+    return Lesson(
+        generator=stage.generator,
+        examples=examples(stage, events, window, users, per_source=settings.candidates_per_source),
+        visitors=visitors,
+    )
+
+
+def _sample(users: IntArray, most: int, seed: int) -> IntArray:
+    if len(users) <= most:
+        return users
+    return np.sort(np.random.default_rng(seed).choice(users, most, replace=False))
+
+
+def _fit_blend(
+    lessons: Sequence[Lesson], choice: Choice, events: Interactions, settings: Hyperparameters
+) -> FittedBlend:
+    """Fit on visitors whose stored lists were ranked by what did not learn from their own days."""
+    ranked = [
+        _ranked(lesson.examples.pool, scores, settings.personal_length)
+        for lesson, scores in zip(lessons, choice.unseen, strict=True)
+    ]
+
+    def examples_at(fading: Fading) -> list[BlendExamples]:
+        return [
+            blend_examples(
+                lesson.visitors,
+                lesson.generator,
+                {"users": personal.users, "items": personal.items, "ranks": personal.ranks()},
+                fading,
+                recent_items=settings.recent_items,
+                popular_length=POPULAR_IN_FIT,
+            )
+            for lesson, personal in zip(lessons, ranked, strict=True)
+        ]
+
+    return fit_blend(
+        examples_at,
+        events.event_type_names,
+        history_length=settings.history_length,
+        recent_items=settings.recent_items,
+    )
+
+
+def _lists(stage: Featured, ranker: Ranker, blend: FittedBlend, settings: Hyperparameters) -> Lists:
+    generator = stage.generator
     everybody = np.zeros(1, dtype=np.int32)
     return Lists(
-        events=events,
-        personal=combine(sources, users, settings.personal_length),
-        similar=item_item.similar,
-        popular=recent_popular.candidates(everybody, settings.popular_length),
+        events=generator.events,
+        personal=_personal(stage, ranker, settings),
+        similar=_similar(generator, blend.measures, settings.similar_length),
+        popular=_available(generator, generator.popular.candidates(everybody, settings.popular_length)),
+        bought_together=bought_together(
+            generator.events, available=generator.available, length=settings.similar_length
+        ),
+        popular_by_category=popular_by_category(
+            generator.events,
+            generator.items,
+            now=generator.now,
+            available=generator.available,
+            length=settings.category_length,
+        ),
+        category_ids=generator.items.category_ids,
         baselines={
             source.name: source.candidates(everybody, settings.popular_length)
-            for source in (popular, recent_popular)
+            for source in (generator.all_time_popular, generator.popular)
         },
-        history_length=weights.history_length,
+        history_length=settings.history_length,
     )
 
 
-def personal_sources(
-    settings: Hyperparameters, weights: BlendWeights, item_item: ItemItem
-) -> list[CandidateSource]:
-    """The sources of a user's stored list; a new one is added here, and to `PERSONAL_SHARES`."""
-    als = Als(
-        weights,
-        factors=settings.als_factors,
-        iterations=settings.als_iterations,
-        regularization=settings.als_regularization,
-        alpha=settings.als_alpha,
-        seed=settings.seed,
-        threads=settings.threads,
+def _personal(stage: Featured, ranker: Ranker, settings: Hyperparameters) -> Candidates:
+    """The list of every user with events, ranked, some users at a time."""
+    users = stage.generator.events.distinct_users()
+    found = [no_candidates()]
+    for start in range(0, len(users), USERS_AT_ONCE):
+        pool, names, matrix = stage.candidates(
+            users[start : start + USERS_AT_ONCE], settings.candidates_per_source
+        )
+        if isinstance(ranker, PriorRanker):  # where there was no window, it has met no features yet
+            ranker = PriorRanker(names)
+        found.append(_ranked(pool, ranker.scores(matrix), settings.personal_length))
+    return _joined(found)
+
+
+def _ranked(pool: Pool, scores: Scores, length: int) -> Candidates:
+    """The best `length` of each user; the best scores 1, the others how likely they are beside it."""
+    ranked = best_per_user(pool.users, pool.items, scores.astype(np.float32), length)
+    starts = np.flatnonzero(ranked.ranks() == 0)
+    lengths = np.diff(np.r_[starts, len(ranked)])
+    relative = np.exp(ranked.scores - np.repeat(ranked.scores[starts], lengths))
+    return Candidates(ranked.users, ranked.items, relative.astype(np.float32))
+
+
+def _similar(generator: Generator, measures: dict[str, float], length: int) -> Candidates:
+    """Each item's most similar ones, and first of all the item itself with its odds of a return."""
+    mixed = generator.similarities.mixture(measures).tocoo()
+    rows, columns = mixed.coords
+    kept = generator.available[columns]
+    similar = best_per_user(
+        rows[kept].astype(np.int32), columns[kept].astype(np.int32), mixed.data[kept], length
     )
-    return [OwnItems(weights), item_item, als]
+    known = distinct(generator.events.items).astype(np.int32)
+    known = known[generator.available[known]]
+    odds = generator.return_odds[known]
+    itself = Candidates(known, known, (odds / (1 + odds)).astype(np.float32))
+    both = _joined([itself, similar])
+    order = np.argsort(both.users, kind="stable")
+    return Candidates(both.users[order], both.items[order], both.scores[order])
 
 
-def combine(sources: Sequence[CandidateSource], users: IntArray, per_user: int) -> Candidates:
-    """One list a user out of all sources: scores relative to each source's best, weighted, added up."""
-    found = [(PERSONAL_SHARES[source.name], source.candidates(users, per_user)) for source in sources]
-    everyone = np.concatenate([candidates.users for _, candidates in found])
-    items = np.concatenate([candidates.items for _, candidates in found])
-    scores = np.concatenate([share * _relative_to_best(candidates) for share, candidates in found])
-    n_items = int(items.max(initial=0)) + 1
-    pairs, rows = np.unique(everyone.astype(np.int64) * n_items + items, return_inverse=True)
-    totals = np.bincount(rows, weights=scores, minlength=len(pairs)).astype(np.float32)
-    pair_users, pair_items = np.divmod(pairs, n_items)
-    return best_per_user(pair_users.astype(np.int32), pair_items.astype(np.int32), totals, per_user)
+def _available(generator: Generator, found: Candidates) -> Candidates:
+    kept = generator.available[found.items]
+    return Candidates(found.users[kept], found.items[kept], found.scores[kept])
 
 
-def _relative_to_best(candidates: Candidates) -> npt.NDArray[np.float32]:
-    if not len(candidates):
-        return candidates.scores
-    starts = np.flatnonzero(candidates.ranks() == 0)
-    lengths = np.diff(np.r_[starts, len(candidates)])
-    best = np.maximum(np.repeat(candidates.scores[starts], lengths), np.finfo(np.float32).tiny)
-    return np.clip(candidates.scores / best, 0, 1)
+def _joined(found: Sequence[Candidates]) -> Candidates:
+    return Candidates(
+        np.concatenate([each.users for each in found]),
+        np.concatenate([each.items for each in found]),
+        np.concatenate([each.scores for each in found]),
+    )

@@ -1,11 +1,12 @@
 """What a version serves: its lists, and the blend over them that the API computes for each request."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
 
-from contract.blending import BlendWeights, ScoredItem, blend, merge_histories, purchased_items, recent_items
+from contract.blending import BlendWeights, ScoredItem, blend, has_news, merge_histories, recent_items
 from contract.events import Event
+from contract.purchases import excluded_purchases
 
 
 class ServedLists(Protocol):
@@ -35,8 +36,17 @@ class Served(Generic[L_co]):
     lists: L_co
     weights: BlendWeights
     exclude_purchased: bool
+    """Whether what the visitor has bought is left out."""
     until: int
     """All events that the lists know came before, ms UTC."""
+    exclude_purchased_by_category: Mapping[str, bool] = field(default_factory=dict)
+    """The same for categories that are unlike the shop."""
+    category_of: Mapping[str, str] = field(default_factory=dict)
+    """Of items, where the catalogue has one."""
+    unavailable: Collection[str] = frozenset()
+    """Items that can't be had; stored lists don't have them, but a visitor's history may."""
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """What the training chose, and why: for people."""
 
     def answer(
         self,
@@ -50,7 +60,13 @@ class Served(Generic[L_co]):
         """What the API answers at `now`, ms UTC; `live` are the events since the training, newest first."""
         stored = self.lists.history_of(user_id)
         history = merge_histories(live, stored, length=self.weights.history_length)
-        bought = purchased_items([*live, *stored]) if self.exclude_purchased else frozenset()
+        bought = excluded_purchases(
+            [*live, *stored],
+            default=self.exclude_purchased,
+            by_category=self.exclude_purchased_by_category,
+            category_of=self.category_of,
+        )
+        gone = {event.item_id for event in history if event.item_id in self.unavailable}
         blended = blend(
             history=history,
             personal=self.lists.personal_of(user_id),
@@ -58,7 +74,8 @@ class Served(Generic[L_co]):
             popular=self.lists.popular_items,
             weights=self.weights,
             now=now,
+            has_news=has_news(live, stored),
             limit=limit,
-            exclude=frozenset(exclude) | bought,
+            exclude=bought | gone | set(exclude),
         )
         return [item.item_id for item in blended]

@@ -1,7 +1,7 @@
 """Everything that a training run can be told, typed and validated, and read at the edge alone."""
 
 import difflib
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -11,10 +11,16 @@ from training.errors import BadInputError
 from training.moments import parse_moment
 
 Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _absent_where_empty(value: Any) -> Any:
+    # A DAG passes the name of what is served, and before the first version there is none.
+    return None if value == "" else value
 
 
 def _names(value: Any) -> Any:
-    return tuple(value.split(",")) if isinstance(value, str) else value
+    return tuple(filter(None, value.split(","))) if isinstance(value, str) else value
 
 
 class Hyperparameters(BaseModel):
@@ -34,6 +40,26 @@ class Hyperparameters(BaseModel):
     """How many such windows are pooled, stepping back from the data's end."""
     evaluation_max_users: Count = 20_000
     """At most so many users a window are evaluated; a random sample where there are more."""
+    served_version: Annotated[str | None, BeforeValidator(_absent_where_empty)] = None
+    """The version that is served now, which the gate compares with. Default: none, this is the first."""
+    gate_min_users: Count = 100
+    """Where fewer users cart or buy after the served version's cut-off, the gate doesn't compare with it."""
+    gate_min_floor_users: Count = 20
+    """Where fewer users cart or buy within the days held out, the gate doesn't compare with popularity."""
+    gate_tolerance: Share = 0.01
+    """The served version stays where the new one is surely worse by more than this share of its metric."""
+    gate_min_users_with_list: Share = 0.9
+    """The least share of the users who must have a personal list."""
+    gate_min_fill: Share = 0.3
+    """How full the first ten places of personal lists must be in the mean."""
+    gate_min_coverage: Share = 0.5
+    """The least ratio of how many items personal lists show in their first ten to the served version's."""
+    gate_min_overlap: Share = 0.01
+    """The least share of a user's ten items that must stay, in the mean, against what is served now."""
+    history_length: Count = 50
+    """How many of a visitor's latest events the blend looks at."""
+    recent_items: Count = 20
+    """How many of a visitor's latest distinct items lend their similar lists."""
     personal_length: Count = 100
     """Items in a user's stored list."""
     similar_length: Count = 50
@@ -50,6 +76,24 @@ class Hyperparameters(BaseModel):
     """How strongly ALS keeps its vectors short."""
     als_alpha: Annotated[float, Field(gt=0)] = 1.0
     """How much an event raises ALS' confidence above that in its absence."""
+    category_length: Count = 100
+    """Items in a category's list of popular ones."""
+    candidates_per_source: Count = 40
+    """How many items each source proposes for a user, for the ranker to choose from."""
+    without_sources: Annotated[tuple[str, ...], BeforeValidator(_names)] = ()
+    """Candidate sources to leave out, by name, separated by commas."""
+    fit_windows: Count = 6
+    """At most so many windows of `evaluation_days` before now teach the ranker and the blend."""
+    fit_users: Count = 10_000
+    """With so many users who carted or bought, no earlier window is looked at."""
+    ranker: Literal["auto", "linear", "boosted"] = "auto"
+    """What ranks the candidates; `auto` takes what ranks better on the days that it has not seen."""
+    ranker_iterations: Count = 200
+    """Trees of the boosted ranker."""
+    ranker_depth: Annotated[int, Field(ge=1, le=16)] = 6
+    """Their depth."""
+    ranker_learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.05
+    """How much each tree adds."""
     threads: Annotated[int, Field(ge=0)] = 0
     """Threads to compute with; 0 takes all that the machine has."""
 

@@ -1,8 +1,8 @@
 """What a run leaves in MLflow: parameters, metrics, the dataset's fingerprint, artifacts, the model."""
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,16 @@ from mlflow.entities import Run
 from mlflow.models import infer_signature
 from mlflow.tracking import MlflowClient
 
+from contract.gate import GATE_NAME
 from training.errors import UserError
-from training.evaluation import Metrics
+from training.evaluation import Evaluation
+from training.gate import GateReport
 from training.settings import Environment
 
 log = structlog.get_logger()
 
 CHALLENGER = "challenger"
+NOTES_NAME = "notes.json"
 CODE = Path(__file__).parents[1]
 
 # What the logged model needs where it is loaded; explicit, because inferring takes half a minute.
@@ -58,16 +61,44 @@ def log_parameters(parameters: dict[str, Any], *, tags: dict[str, str]) -> None:
     mlflow.set_tags(tags)
 
 
-def log_evaluation(evaluation: dict[str, dict[str, Metrics]]) -> None:
-    """Every metric as `protocol.model.metric`; MLflow allows no `@` in a name, so `precision_at_10`."""
-    mlflow.log_metrics(
-        {
-            f"{protocol}.{model}.{name.replace('@', '_at_')}": value
-            for protocol, models in evaluation.items()
-            for model, metrics in models.items()
-            for name, value in metrics.items()
-        }
-    )
+def log_evaluation(evaluation: Evaluation) -> None:
+    """Every metric as `protocol.model.metric`, its interval as `…_low` and `…_high`.
+
+    MLflow allows no `@` in a name, so it is `precision_at_10`.
+    """
+    values: dict[str, float] = {}
+    for protocol, models in evaluation.judged.items():
+        for model, judged in models.items():
+            values |= {f"{protocol}.{model}.{name}": value for name, value in judged.metrics().items()}
+            for part, rows in {"": judged.rows, "discovery_": judged.discovery}.items():
+                for name, interval in rows.intervals().items():
+                    metric = f"{protocol}.{model}.{part}{name}"
+                    values |= {
+                        metric: interval.value,
+                        f"{metric}_low": interval.low,
+                        f"{metric}_high": interval.high,
+                    }
+    mlflow.log_metrics({name.replace("@", "_at_"): value for name, value in values.items()})
+
+
+def log_gate(report: GateReport) -> None:
+    """What the gate said, as tags, its figures as metrics, all of it as `gate.json`."""
+    mlflow.set_tags({"gate.outcome": report.verdict.outcome.value, "gate.reason": report.verdict.reason})
+    metrics = {}
+    for each in report.recipe.differences:
+        name = f"gate.{'.'.join(each.labels.values()).replace('@', '_at_')}"
+        for suffix, value in zip(("", "_low", "_high"), astuple(each.difference), strict=True):
+            metrics[name + suffix] = value
+    mlflow.log_metrics(metrics)
+    mlflow.log_text(report.to_json(), GATE_NAME)
+
+
+def log_notes(notes: Mapping[str, Any]) -> None:
+    """The ranker and why it serves as tags, NDCG of those tried as metrics, all notes as `notes.json`."""
+    ranking = notes["ranking"]
+    mlflow.set_tags({"ranking.ranker": ranking["ranker"], "ranking.reason": ranking["reason"]})
+    mlflow.log_metrics({f"ranking.{name}.ndcg_at_10": value for name, value in ranking["ndcg@10"].items()})
+    mlflow.log_dict(dict(notes), NOTES_NAME)
 
 
 def log_model(version_folder: Path, *, name: str, alias: str = CHALLENGER) -> RegisteredModel:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from contract.blending import BlendedItem, ScoredItem, blend, merge_histories, purchased_items
+from contract.blending import BlendedItem, ScoredItem, blend, has_news, merge_histories
+from contract.purchases import excluded_purchases
 from lambdas.recommendations_api.database import DatabaseUnavailableError
 from lambdas.recommendations_api.errors import UnknownItemError
 from lambdas.recommendations_api.repository import LiveVersion, Repository, Visitor
@@ -63,9 +64,12 @@ class Recommender:
     def _blended(self, visitor: Visitor, limit: int) -> Answer:
         live = visitor.live
         now = self._clock()
-        exclude: set[str] = set()
-        if live.exclude_purchased:
-            exclude = purchased_items(visitor.posted) | purchased_items(visitor.history)
+        bought = excluded_purchases(
+            [*visitor.posted, *visitor.history],
+            default=live.exclude_purchased,
+            by_category=live.exclude_purchased_by_category,
+            category_of=visitor.category_of,
+        )
         items = blend(
             history=merge_histories(visitor.posted, visitor.history, length=live.weights.history_length),
             personal=visitor.personal,
@@ -73,14 +77,17 @@ class Recommender:
             popular=live.popular,
             weights=live.weights,
             now=now,
+            has_news=has_news(visitor.posted, visitor.history),
             limit=limit,
-            exclude=exclude,
+            exclude=bought | visitor.unavailable,
         )
         return Answer(version=live.name, generated_at=now, source=_source(visitor), items=items)
 
     def _similar(self, item_id: str, limit: int) -> Answer:
-        live, items = self._repository.similar(item_id)
-        if items is None:
+        live, stored = self._repository.similar(item_id)
+        # How likely somebody comes back to the item itself is in its list, too: it is for the blend.
+        items = [(other, score) for other, score in stored or () if other != item_id]
+        if not items:
             raise UnknownItemError(f"The version {live.name} knows no items similar to this one.")
         return Answer(
             version=live.name,

@@ -27,6 +27,7 @@ class LiveVersion:
     name: str
     weights: BlendWeights
     exclude_purchased: bool
+    exclude_purchased_by_category: dict[str, bool]
     popular: list[ScoredItem]
 
 
@@ -41,6 +42,10 @@ class Visitor:
     posted: list[Event] = field(default_factory=list)
     """What was posted of them lately, newest first."""
     similar: dict[str, list[ScoredItem]] = field(default_factory=dict)
+    category_of: dict[str, str | None] = field(default_factory=dict)
+    """Of their own items, as far as there is a catalogue of them."""
+    unavailable: set[str] = field(default_factory=set)
+    """Their own items that the shop can't sell now."""
     is_known: bool = False
     """Whether the version has a list of them."""
 
@@ -90,6 +95,7 @@ WHERE version = (SELECT version FROM live) AND kind = 'similar' AND key = %(item
 
 # `recent` holds at least `contract.blending.recent_items` of the merged history: the ties at its end are
 # all taken, because there the order is decided by what SQL does not see.
+# Stored lists hold what could be had when they were made; of the visitor's own items it is looked up.
 _VISITOR: Final[LiteralString] = f"""{_LIVE},
 stored AS MATERIALIZED (
     SELECT kind, key, item_ids, scores, event_types, timestamps FROM recommendations
@@ -111,6 +117,11 @@ recent AS (
         WHERE kind = 'history'
     ) AS both_histories
     GROUP BY item_id ORDER BY max("timestamp") DESC FETCH FIRST (%(items)s) ROWS WITH TIES
+),
+own AS (
+    SELECT item_id FROM posted
+    UNION ALL
+    SELECT unnest(item_ids) FROM stored WHERE kind = 'history'
 ){_ABOUT_LIVE}
 UNION ALL
 SELECT kind, key, item_ids, scores, event_types, timestamps, NULL, NULL FROM stored
@@ -123,6 +134,10 @@ UNION ALL
 SELECT kind, key, item_ids, scores, NULL, NULL, NULL, NULL FROM recommendations
 WHERE version = (SELECT version FROM live) AND kind = 'similar'
   AND key = ANY (ARRAY(SELECT item_id FROM recent))
+UNION ALL
+SELECT CASE WHEN available THEN 'available' ELSE 'unavailable' END, NULL, array_agg(item_id), NULL,
+    array_agg(category_id), NULL, NULL, NULL
+FROM items WHERE item_id = ANY (ARRAY(SELECT item_id FROM own)) GROUP BY available
 """  # noqa: S608 - made of constants
 
 # The key holds for one day of receipt: a retry just after midnight has to be looked for in the day before.
@@ -236,6 +251,7 @@ class Repository:
                 name=str(about.key),
                 weights=manifest.blend_weights,
                 exclude_purchased=manifest.exclude_purchased,
+                exclude_purchased_by_category=manifest.exclude_purchased_by_category,
                 popular=_scored(popular) if popular else [],
             )
         return self.last_live
@@ -254,6 +270,10 @@ def _visitor(live: LiveVersion, rows: Sequence[_Row]) -> Visitor:
             visitor.is_known = True
         elif row.kind == "posted":
             visitor.posted = _events(row)
+        elif row.kind in {"available", "unavailable"}:
+            visitor.category_of |= zip(row.item_ids or (), row.event_types or (), strict=True)
+            if row.kind == "unavailable":
+                visitor.unavailable.update(row.item_ids or ())
     return visitor
 
 

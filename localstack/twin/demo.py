@@ -25,14 +25,19 @@ from lambda_executor import Function
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
+from contract.events import VIEW
+from contract.gate import GATE_NAME, GateDecision, Outcome
 from contract.recommendations import ListKind, Manifest
-from contract.s3_layout import EVENTS_PREFIX
+from contract.s3_layout import CATALOGUE_PREFIX, EVENTS_PREFIX
 from lambdas.migrate_database.migrate import migrate
+from training.catalogue import latest_catalogue
+from training.catalogue_loader import load_catalogue
 from training.data_report.findings import Limits
 from training.errors import UserError
 from training.export_events import export_events
 from training.generate_shop import generate_shop
 from training.import_events import ImportReport, describe, import_events
+from training.moments import format_moment
 from training.publish import read_manifest
 from training.shop.simulation import ShopSettings
 from training.storage import Folder
@@ -51,7 +56,7 @@ from twin.parts import Parts, running_parts
 from twin.processes import require_free
 from twin.story import Story
 from twin.training_job import run_training_job
-from twin.visits import ApiClient, visit
+from twin.visits import ApiClient, look, visit
 
 ROOT = Path(__file__).parents[2]
 HANDLER = "lambdas.recommendations_api.handler.handler"
@@ -137,6 +142,7 @@ def run(options: Options, story: Story, console: Console) -> None:
         validate_step(options, story, parts)
         manifest = train_step(options, story, parts)
         load_step(story, parts, manifest)
+        load_catalogue_step(story, parts)
         function = stack.enter_context(api_function(parts, manifest, options.logs))
         front = stack.enter_context(ApiFront(function, port=options.port))
         client = ApiClient(front.url)
@@ -170,13 +176,15 @@ def run(options: Options, story: Story, console: Console) -> None:
 
 def import_step(options: Options, story: Story, parts: Parts) -> ImportReport:
     """Events into S3, from the given source or from a small shop made for the occasion."""
-    source = options.events
+    source, catalogue = options.events, []
     if source is None:
-        source = options.folder / "shop-events.parquet"
+        source, catalogue = options.folder / "shop-events.parquet", [options.folder / "shop-items.parquet"]
         with story.step("generate", "Generating a small shop"):
-            generate_shop(SMALL_SHOP, source)
+            generate_shop(SMALL_SHOP, source, catalogue=catalogue[0])
     with story.step("import", f"Importing {source}"):
-        report = import_events([str(source)], out=parts.bucket_uri, allow_empty_days=True)
+        report = import_events(
+            [str(source)], out=parts.bucket_uri, catalogue=catalogue, allow_empty_days=True
+        )
     for line in describe(report).splitlines():
         story.say(line)
     return report
@@ -197,21 +205,29 @@ def validate_step(options: Options, story: Story, parts: Parts) -> None:
 
 
 def train_step(options: Options, story: Story, parts: Parts) -> Manifest:
-    """The training container's program, on the events in S3."""
+    """The training container's program, on the events in S3; raises where its gate lets nothing pass."""
     job = options.folder / "training-job"
     shutil.rmtree(job, ignore_errors=True)
     with story.step("train", "Training, as a SageMaker job would"):
         model = run_training_job(
             name=JOB_NAME,
             events=Folder(f"{parts.bucket_uri}/{EVENTS_PREFIX}"),
+            catalogue=Folder(f"{parts.bucket_uri}/{CATALOGUE_PREFIX}"),
             hyperparameters={},
             environment={**parts.environment(), "CODE_VERSION": code_version()},
             folder=job,
             log=options.logs / "training.log",
         )
-    (version,) = [folder.name for folder in (model / "recommendations").iterdir()]
-    manifest = read_manifest(Folder(parts.bucket_uri), version)
-    story.say(f"version {version}; MLflow run {manifest.mlflow['run_id']}")
+    decision = GateDecision.from_json((model / GATE_NAME).read_bytes())
+    story.say(f"the gate: {decision.outcome}, {decision.reason}")
+    if decision.outcome is not Outcome.PROMOTED:
+        raise DemoError(
+            f"there is nothing to load: the gate's outcome is {decision.outcome}, {decision.reason}"
+        )
+    manifest = read_manifest(Folder(parts.bucket_uri), decision.version)
+    story.say(f"version {manifest.version}; MLflow run {manifest.mlflow['run_id']}")
+    ranking = manifest.notes["ranking"]
+    story.say(f"personal lists by the {ranking['ranker']} ranker: {ranking['reason']}")
     story.evaluation(manifest.metrics)
     return manifest
 
@@ -241,11 +257,22 @@ def load_step(story: Story, parts: Parts, manifest: Manifest) -> None:
         raise DemoError(f"the version could not be loaded: {loaded.stderr.strip()}")
 
 
+def load_catalogue_step(story: Story, parts: Parts) -> None:
+    """What the shop sells, to where answers look it up; nothing where nobody told."""
+    bucket = Folder(parts.bucket_uri)
+    if latest_catalogue(bucket) is None:
+        return
+    with story.step("catalogue", "Loading the catalogue"):
+        loaded = load_catalogue(parts.database_url, bucket)
+    tree = f" and a tree of {loaded.categories:,} categories" if loaded.categories else ""
+    story.say(f"{loaded.items:,} items{tree}, as of {loaded.as_of}")
+
+
 def api_function(parts: Parts, manifest: Manifest, logs: Path) -> Function:
     """The API as Lambda would run it, with the data's own end for now."""
     environment = {
         "DATABASE_URL": parts.database_url,
-        "AS_OF": manifest.as_of,
+        "AS_OF": format_moment(manifest.trained_until),
         "PUSH_INTERVAL_SECONDS": str(PUSH_INTERVAL_SECONDS),
         # A laptop at work is slower than a database of its own; the demo is to show answers, not fallbacks.
         "DATABASE_TIMEOUT_MS": "5000",
@@ -262,15 +289,19 @@ def api_function(parts: Parts, manifest: Manifest, logs: Path) -> Function:
 
 
 def visit_step(story: Story, parts: Parts, client: ApiClient) -> None:
-    """A few hundred requests, and three users shown."""
+    """A few hundred requests, and three users shown, one of them before and after a look at something."""
     users = users_by_history(parts.database_url)
     rng = random.Random(0)  # noqa: S311 - a sample, no secret
     known = rng.sample(users, min(120, len(users)))
     with story.step("serve", "Calling the API"):
-        visit(client, known=known, busy=users[:20], items=items(parts.database_url, 60), visitors=30)
+        looked_at = items(parts.database_url, 60)
+        visit(client, known=known, busy=users[:20], items=looked_at, visitors=30)
         shown = {
             user: client.recommendations(user, limit=5) for user in rng.sample(users, min(3, len(users)))
         }
+        *_, returning = shown
+        look(client, returning, looked_at[0])
+        at_once = client.recommendations(returning, limit=5)
     traffic = client.traffic
     story.say(
         f"{traffic.total} requests, {len(traffic.problems)} errors; "
@@ -281,6 +312,7 @@ def visit_step(story: Story, parts: Parts, client: ApiClient) -> None:
         raise DemoError(f"{len(traffic.problems)} answers were wrong, the first: {traffic.problems[0]}")
     for user, answer in shown.items():
         story.visitor(user, history(parts.database_url, user)[:5], answer)
+    story.returning(returning, (VIEW, looked_at[0]), at_once)
 
 
 def read_back_step(story: Story, parts: Parts, function: Function, client: ApiClient) -> dict[str, float]:
@@ -329,6 +361,7 @@ def summarize(
         "version": manifest.version,
         "loaded_users": loaded_users(parts.database_url),
         "mlflow": {"run_id": run.info.run_id, "experiment": manifest.mlflow["experiment"]},
+        "ranking": manifest.notes["ranking"],
         "evaluation": manifest.metrics,
         "requests": {
             "total": traffic.total,
@@ -366,8 +399,12 @@ def users_by_history(database_url: str) -> list[str]:
 
 
 def items(database_url: str, count: int) -> list[str]:
-    """Some items that have a similar list in the live version."""
-    statement = "SELECT key FROM live WHERE kind = %s ORDER BY md5(key) LIMIT %s"
+    """Some items to which the live version knows similar ones, and that are to be had."""
+    statement: LiteralString = (
+        "SELECT key FROM live WHERE kind = %s"
+        " AND item_ids <> ARRAY[key]"
+        " AND NOT EXISTS (SELECT FROM items WHERE item_id = key AND NOT available) ORDER BY md5(key) LIMIT %s"
+    )
     return [key for (key,) in _query(database_url, statement, ListKind.SIMILAR, count)]
 
 

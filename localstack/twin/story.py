@@ -54,8 +54,13 @@ class Story:
 
     def visitor(self, user_id: str, did: Sequence[tuple[str, str]], answer: Mapping[str, Any]) -> None:
         """What one user did lately, and what they would now be shown."""
-        self.say(
-            f"{user_id} did, newest first: {', '.join(f'{kind} {item}' for kind, item in did) or 'nothing'}"
-        )
+        self._did(f"{user_id} did, newest first:", did, answer)
+
+    def returning(self, user_id: str, did: tuple[str, str], answer: Mapping[str, Any]) -> None:
+        """What a user did a moment ago, and what they are shown at once."""
+        self._did(f"{user_id} comes back:", [did], answer)
+
+    def _did(self, beginning: str, did: Sequence[tuple[str, str]], answer: Mapping[str, Any]) -> None:
+        self.say(f"{beginning} {', '.join(f'{kind} {item}' for kind, item in did) or 'nothing'}")
         shown = ", ".join(f"{item['item_id']} ({item['source']})" for item in answer["items"])
         self.say(f"  → {answer['source']}: {shown}")

@@ -1,6 +1,6 @@
 """A SageMaker training job on this machine: the container's program under the `/opt/ml` contract.
 
-What SageMaker does around the container is done here: the channel is downloaded from S3, the
+What SageMaker does around the container is done here: the channels are downloaded from S3, the
 hyperparameters become strings, the reason of a failure comes from `output/failure`.
 """
 
@@ -30,13 +30,17 @@ def run_training_job(
     environment: Mapping[str, str],
     folder: Path,
     log: Path,
+    catalogue: Folder | None = None,
 ) -> Path:
     """Run the job in `folder`, which takes the place of `/opt/ml`; the model's folder.
 
-    `events` is the folder in S3 that holds `dt=…/` and `manifests/`. The process ends with the call,
-    also when that is interrupted. Raises TrainingJobError.
+    `events` is the folder in S3 that holds `dt=…/` and `manifests/`, `catalogue` the one with the versions of
+    the catalogue, if there are any. The process ends with the call, also when that is interrupted. Raises
+    TrainingJobError.
     """
     _download(events, folder / "input/data/events")
+    if catalogue:
+        _download(catalogue, folder / "input/data/catalogue")
     config = folder / "input/config/hyperparameters.json"
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text(json.dumps({key: str(value) for key, value in hyperparameters.items()}))

@@ -103,10 +103,15 @@ def browse(client: ApiClient, user_id: str, looked_at: Iterable[str]) -> None:
     """Look at items one by one; each must show in the very next answer."""
     for item in looked_at:
         before = item_ids(client.recommendations(user_id))
-        client.post("/v1/events", {"events": [{"user_id": user_id, "item_id": item, "event_type": VIEW}]})
+        look(client, user_id, item)
         after = item_ids(client.recommendations(user_id))
         if after == before or item not in after:
             client.traffic.problems.append(f"{user_id} looked at {item}, and the next answer did not show it")
+
+
+def look(client: ApiClient, user_id: str, item: str) -> None:
+    """Look at an item: the shop posts a view of it."""
+    client.post("/v1/events", {"events": [{"user_id": user_id, "item_id": item, "event_type": VIEW}]})
 
 
 def _pairs(items: Sequence[str], count: int) -> list[tuple[str, str]]:

@@ -29,7 +29,9 @@ MANIFEST = Manifest(
     metrics={"batch": {"served": {"users": 1, "recall@10": 0.5}}},
     blend_weights=BlendWeights(own=0.5),
     exclude_purchased=True,
+    exclude_purchased_by_category={"coffee": False},
     mlflow={"run_id": "r"},
+    notes={"ranking": {"ranker": "linear", "reason": "it was asked for", "ndcg@10": {"linear": 0.5}}},
 )
 
 texts = st.text(max_size=20)
@@ -49,7 +51,9 @@ manifests = st.builds(
     metrics=st.dictionaries(texts, st.floats(allow_nan=False, allow_infinity=False), max_size=3),
     blend_weights=st.builds(BlendWeights, own=st.floats(0, 10), recent_items=st.integers(0, 100)),
     exclude_purchased=st.booleans(),
+    exclude_purchased_by_category=st.dictionaries(texts, st.booleans(), max_size=3),
     mlflow=st.dictionaries(texts, texts, max_size=2),
+    notes=st.dictionaries(texts, st.dictionaries(texts, texts, max_size=2), max_size=2),
 )
 
 
@@ -57,6 +61,10 @@ manifests = st.builds(
 def test_a_manifest_comes_back_as_it_was(manifest: Manifest) -> None:
     assert Manifest.from_json(manifest.to_json()) == manifest
     assert Manifest.from_document(json.loads(manifest.to_json())) == manifest
+
+
+def test_all_events_up_to_and_including_its_moment_are_known() -> None:
+    assert MANIFEST.trained_until == 1_769_860_800_001
 
 
 def test_fields_of_newer_code_are_passed_over() -> None:
@@ -103,12 +111,27 @@ def test_any_field_may_hold_anything_and_is_then_refused_or_comes_back(name: str
         assert Manifest.from_json(manifest.to_json()) == manifest
 
 
-@given(name=st.sampled_from(sorted(json.loads(MANIFEST.to_json()))))
+ADDED_LATER = {"exclude_purchased_by_category", "notes"}
+
+
+@given(name=st.sampled_from(sorted(json.loads(MANIFEST.to_json()).keys() - ADDED_LATER)))
 def test_each_field_is_missed(name: str) -> None:
     whole = document()
     del whole[name]
     with pytest.raises(ManifestError, match=f"lacks {name}|schema version None"):
         Manifest.from_document(whole)
+
+
+def test_a_manifest_of_before_categories_counted_is_still_read() -> None:
+    earlier = document()
+    for name in ADDED_LATER:
+        del earlier[name]
+    earlier["counts"] = {"events": 3, "users": 2, "items": 1, "personal": 2, "history": 2, "similar": 1}
+    manifest = Manifest.from_document(earlier)
+    assert manifest.exclude_purchased_by_category == {}
+    assert manifest.notes == {}
+    assert Manifest.from_json(manifest.to_json()) == manifest
+    assert lists_counts(manifest.counts)["bought_together"] == 0
 
 
 @given(text=texts, start=st.integers(0), length=st.integers(0, 50))
@@ -123,7 +146,7 @@ def test_a_damaged_manifest_is_refused_or_reads_as_another(text: str, start: int
 
 
 def test_odd_weights_are_refused() -> None:
-    with pytest.raises(ManifestError, match="the manifest's blend weights lack event_weights"):
+    with pytest.raises(ManifestError, match="the manifest's blend weights lack .*event_weights"):
         Manifest.from_document({**document(), "blend_weights": {"own": 1}})
 
 
@@ -133,7 +156,13 @@ def test_weights_of_newer_code_are_passed_over() -> None:
 
 
 def test_each_kind_of_list_is_counted_also_where_there_is_none() -> None:
-    assert lists_counts({ListKind.PERSONAL: 3}) == {"personal": 3, "history": 0, "similar": 0, "popular": 0}
+    assert lists_counts({ListKind.PERSONAL: 3}) == {
+        "personal": 3,
+        "history": 0,
+        "similar": 0,
+        "bought_together": 0,
+        "popular": 0,
+    }
 
 
 def document() -> dict[str, Any]:

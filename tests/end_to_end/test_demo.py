@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow.tracking import MlflowClient
 from twin.monitoring import PUSHGATEWAY, find_program
 
 from tests.real_events import RETAILROCKET, needs_retailrocket
@@ -92,6 +93,9 @@ def check_summary(summary: dict[str, Any]) -> None:
         served = summary["evaluation"][protocol]["served"]
         assert served["users"] == summary["evaluation"][protocol]["popular"]["users"] > 0
         assert 0 <= served["precision@10"] <= 1
+    ranking = summary["ranking"]
+    assert ranking["ranker"] in {"boosted", "linear", "prior"}
+    assert ranking["ndcg@10"].get(ranking["ranker"]) == max(ranking["ndcg@10"].values(), default=None)
     assert summary["exported_events"] > 0
     assert summary["requests"]["total"] > 200
     assert summary["requests"]["errors"] == 0
@@ -159,6 +163,18 @@ def test_a_kept_demo_answers_after_the_command_has_returned(kept: dict[str, Any]
             assert answer.status == 200
     with urllib.request.urlopen(f"{urls['api']}/v1/popular", timeout=60) as answer:
         assert json.load(answer)["model_version"] == kept["version"]
+
+
+def test_a_kept_mlflow_tells_which_ranker_serves_and_why(kept: dict[str, Any]) -> None:
+    ranking = kept["ranking"]
+    run = MlflowClient(kept["urls"]["mlflow"]).get_run(kept["mlflow"]["run_id"]).data
+    assert run.tags["ranking.ranker"] == ranking["ranker"]
+    assert run.tags["ranking.reason"] == ranking["reason"]
+    assert {
+        name.removesuffix(".ndcg_at_10").removeprefix("ranking."): value
+        for name, value in run.metrics.items()
+        if name.startswith("ranking.")
+    } == pytest.approx(ranking["ndcg@10"])
 
 
 def test_a_kept_prometheus_sees_what_was_pushed(kept: dict[str, Any]) -> None:

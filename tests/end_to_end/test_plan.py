@@ -45,9 +45,7 @@ def similar_lists(count: int) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=LISTS_SCHEMA)
 
 
-def test_similar_lists_are_found_by_their_keys_not_by_reading_all(database: str, tmp_path: Path) -> None:
-    publish_version(Folder(tmp_path), [similar_lists(5_000)], manifest=manifest("many"))
-    load_version(database, Folder(tmp_path), "many")
+def plan_of_an_answer(database: str) -> str:
     names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", _VISITOR)))
     statement = re.sub(r"%\((\w+)\)s", lambda found: f"${names.index(found[1]) + 1}", _VISITOR)
     with psycopg.connect(database, autocommit=True) as connection:
@@ -57,9 +55,24 @@ def test_similar_lists_are_found_by_their_keys_not_by_reading_all(database: str,
             f"PREPARE visitor ({', '.join(TYPES[name] for name in names)}) AS {statement}".encode()
         )
         values = ", ".join(VALUES[name] for name in names)
-        plan = "\n".join(
+        return "\n".join(
             line for (line,) in connection.execute(f"EXPLAIN EXECUTE visitor ({values})".encode())
         )
+
+
+def test_similar_lists_are_found_by_their_keys_not_by_reading_all(database: str, tmp_path: Path) -> None:
+    publish_version(Folder(tmp_path), [similar_lists(5_000)], manifest=manifest("many"))
+    load_version(database, Folder(tmp_path), "many")
+    plan = plan_of_an_answer(database)
     conditions = re.findall(r"Index Cond: (.*)", plan)
     assert any("key = ANY" in condition and "'similar'" in condition for condition in conditions), plan
     assert "Seq Scan on recommendations" not in plan
+
+
+def test_own_items_are_found_in_the_catalogue_by_their_keys(database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("INSERT INTO items (item_id) SELECT 'item-' || n FROM generate_series(1, 5000) n")
+        connection.execute("ANALYZE items")
+    plan = plan_of_an_answer(database)
+    assert "Seq Scan on items" not in plan
+    assert "items_pkey" in plan

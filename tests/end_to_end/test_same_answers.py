@@ -1,11 +1,11 @@
 """What is measured is what is served: the API's answers equal the evaluation's lists for the same state."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from contract.blending import BlendWeights
 from contract.recommendations import Manifest
 from lambdas.recommendations_api.database import Database
 from lambdas.recommendations_api.recommender import Recommender
@@ -18,16 +18,14 @@ from training.interactions import Interactions
 from training.loader import load_version
 from training.moments import format_moment
 from training.publish import publish_version
-from training.recipe import build_lists
-from training.served import Served
+from training.recipe import fit_served
 from training.settings import Hyperparameters
 from training.shop.simulation import ShopSettings
 from training.split import windows
 from training.storage import Folder
 
 VISITORS = 50
-WEIGHTS = BlendWeights()
-SETTINGS = Hyperparameters(als_factors=8, als_iterations=3)
+SETTINGS = Hyperparameters(als_factors=4, als_iterations=2, evaluation_days=5, fit_windows=2)
 
 
 @pytest.mark.parametrize("exclude_purchased", [False, True])
@@ -39,8 +37,10 @@ def test_the_api_answers_what_was_evaluated(
     import_events([tmp_path / "shop.parquet"], tmp_path)
     events = Interactions.from_table(read_events(tmp_path / "events"))
     (window,) = windows(events, days=10, count=1, end=int(events.timestamps[-1]) + 1)
-    lists = build_lists(events.before(window.start), now=window.start, settings=SETTINGS, weights=WEIGHTS)
-    served = Served(lists=lists, weights=WEIGHTS, exclude_purchased=exclude_purchased, until=window.start)
+    learnt = fit_served(events.before(window.start), now=window.start, settings=SETTINGS)
+    assert learnt.notes["blend"]["visitors"]
+    served = replace(learnt, exclude_purchased=exclude_purchased)
+    lists = served.lists
     manifest = Manifest(
         version="known-state",
         as_of=format_moment(window.start - 1),
@@ -58,7 +58,7 @@ def test_the_api_answers_what_was_evaluated(
         },
         files=(),
         metrics={},
-        blend_weights=WEIGHTS,
+        blend_weights=served.weights,
         exclude_purchased=exclude_purchased,
     )
     publish_version(Folder(tmp_path), lists.tables(), manifest=manifest)

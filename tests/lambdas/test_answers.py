@@ -10,21 +10,49 @@ from contract.blending import BlendWeights, blend, merge_histories
 from contract.events import Event
 from tests.lambdas.callers import Answer, Api, event
 from tests.lambdas.conftest import MakeApi
-from tests.lambdas.versions import HOUR, NOW_MS, POPULAR, execute, history, load_version, make_live
+from tests.lambdas.versions import HOUR, NOW_MS, POPULAR, WEIGHTS, execute, history, load_version, make_live
 
 
-def test_a_known_user_gets_the_blend_of_history_similar_items_and_the_trained_list(
-    api: Api, stored: str
-) -> None:
+def test_a_known_user_without_news_gets_the_trained_list_then_what_is_popular(api: Api, stored: str) -> None:
     answer = api.recommendations("known")
     assert answer.status == 200
     assert answer.document["model_version"] == stored
     assert answer.document["source"] == "personalized"
     assert answer.document["generated_at"] == "2026-01-31T12:00:00.000Z"
-    assert {item["source"] for item in answer.document["items"]} == {"own", "similar", "personal", "popular"}
-    assert answer.item_ids[:2] == ["shoe", "hat"]
-    assert {"sock", "scarf", "lace", "personal-1"} < set(answer.item_ids)
+    assert answer.item_ids == ["personal-1", "personal-2", *(item for item, _ in POPULAR[:8])]
+    assert [item["source"] for item in answer.document["items"]] == ["personal"] * 2 + ["popular"] * 8
     check_form(answer, 10)
+
+
+def test_a_known_user_with_news_gets_the_blend_of_all_that_is_known(api: Api, stored: str) -> None:
+    api.post_events(event("known", "tent"))
+    answer = api.recommendations("known", 11)
+    assert answer.document["source"] == "personalized"
+    assert [(item["item_id"], item["source"]) for item in answer.document["items"]] == [
+        ("tent", "own"),
+        ("shoe", "own"),
+        ("sock", "similar"),
+        ("stove", "similar"),
+        ("hat", "own"),
+        ("scarf", "similar"),
+        ("mat", "similar"),
+        ("personal-1", "personal"),
+        ("personal-2", "personal"),
+        ("lace", "similar"),
+        ("popular-0", "popular"),
+    ]
+    check_form(answer, 11)
+
+
+def test_an_event_that_the_version_was_trained_on_is_no_news(api: Api, stored: str) -> None:
+    (shoe, _) = history(("shoe", "view"), ("hat", "purchase"))
+    before = api.recommendations("known")
+    api.post_events(event("known", shoe.item_id, shoe.event_type, timestamp=shoe.timestamp))
+    assert api.recommendations("known").document["items"] == before.document["items"]
+    api.post_events(event("known", shoe.item_id, shoe.event_type, timestamp=shoe.timestamp + 1))
+    after = api.recommendations("known").item_ids
+    assert "shoe" in after
+    assert "shoe" not in before.item_ids
 
 
 def test_an_unknown_user_gets_what_is_popular_and_the_answer_says_so(api: Api, stored: str) -> None:
@@ -63,8 +91,8 @@ def test_what_was_posted_counts_more_than_an_older_history(api: Api, stored: str
     api.post_events(event("known", "tent"))
     answer = api.recommendations("known")
     assert answer.document["source"] == "personalized"
-    assert answer.item_ids[:3] == ["tent", "shoe", "hat"]
-    assert "stove" in answer.item_ids
+    assert answer.item_ids[:2] == ["tent", "shoe"]
+    assert answer.item_ids.index("stove") < answer.item_ids.index("scarf")
 
 
 def test_of_events_at_the_same_moment_the_one_posted_last_is_the_newest(api: Api, stored: str) -> None:
@@ -96,6 +124,7 @@ def test_the_answer_is_what_the_contract_blends(api: Api, database: str) -> None
         popular=popular,
         weights=weights,
         now=NOW_MS,
+        has_news=True,
         limit=100,
     )
     answer = api.recommendations("u", 100).document["items"]
@@ -117,9 +146,9 @@ def test_the_first_answer_of_a_version_that_looks_further_back_is_right(
     load_version(database, "short", **lists, blend_weights=short)
     load_version(database, "long", **lists, blend_weights=BlendWeights(), variant=None)
     api = make_api()
-    assert {"like-b", "like-c"}.isdisjoint(api.recommendations("u").item_ids)
+    assert {"like-b", "like-c"}.isdisjoint(api.recommendations("u", 100).item_ids)
     make_live(database, "long")
-    assert {"like-a", "like-b", "like-c"} < set(api.recommendations("u").item_ids)
+    assert {"like-a", "like-b", "like-c"} < set(api.recommendations("u", 100).item_ids)
 
 
 def test_bought_items_are_left_out_where_the_version_says_so(api: Api, database: str) -> None:
@@ -128,10 +157,11 @@ def test_bought_items_are_left_out_where_the_version_says_so(api: Api, database:
         "v",
         histories={"u": history(("shoe", "view"), ("hat", "purchase"))},
         exclude_purchased=True,
+        blend_weights=WEIGHTS,
     )
     api.post_events(event("u", "popular-0", "purchase"), event("u", "tent"))
     items = api.recommendations("u", 100).item_ids
-    assert items[:2] == ["tent", "shoe"]
+    assert items[:3] == ["tent", "shoe", "popular-1"]
     assert not {"hat", "popular-0"} & set(items)
     assert len(items) == 100
 
@@ -152,7 +182,7 @@ def test_the_version_that_is_made_live_answers_the_next_request(api: Api, databa
     make_live(database, "first")
     answer = api.recommendations("known")
     assert answer.document["model_version"] == "first"
-    assert answer.item_ids[:2] == ["shoe", "hat"]
+    assert answer.item_ids[:2] == ["personal-1", "personal-2"]
     assert "new" not in answer.item_ids
 
 

@@ -113,7 +113,7 @@ def test_the_whole_way_under_the_real_runtime_client(
             assert status == 200
             return [item["item_id"] for item in json.loads(content)["items"]]
 
-        assert items("known") == ["shoe", "hat", "sock"]
+        assert items("known") == ["personal-1", "personal-2", "popular-0"]
         assert items("a%2Fb") == ["popular-0", "popular-1", "popular-2"]
         assert send("POST", "/v1/events", {"events": [event("a/b", "tent")]})[0] == 202
         assert items("a%2Fb") == ["tent", "stove", "mat"]

@@ -19,7 +19,8 @@ from lambdas.migrate_database import migrate as module
 from lambdas.migrate_database.migrate import SQL_FOLDER, migrate
 from tests.lambdas.callers import Api, event
 from tests.lambdas.test_answers import (  # noqa: F401 - run over this module's database
-    test_a_known_user_gets_the_blend_of_history_similar_items_and_the_trained_list,
+    test_a_known_user_with_news_gets_the_blend_of_all_that_is_known,
+    test_a_known_user_without_news_gets_the_trained_list_then_what_is_popular,
     test_an_unknown_user_gets_what_is_popular_and_the_answer_says_so,
     test_another_variant_is_answered_from_its_own_version,
     test_health_and_readiness,
@@ -102,7 +103,7 @@ def test_a_version_of_tomorrow_is_answered_from(api: Api, database: str, stored:
     ]
     assert [answer.status for answer in answers] == [200] * 4
     assert {answer.document["model_version"] for answer in answers} == {stored}
-    assert answers[0].item_ids[:3] == ["tent", "shoe", "hat"]
+    assert answers[0].item_ids[:3] == ["tent", "shoe", "sock"]
     assert answers[2].item_ids[:2] == ["sock", "lace"]
     assert not any("stranger" in answer.item_ids for answer in answers)
 

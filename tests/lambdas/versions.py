@@ -10,12 +10,27 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from contract.blending import BlendWeights, ScoredItem
-from contract.events import Event
+from contract.events import ADD_TO_CART, PURCHASE, VIEW, Event
 from contract.recommendations import DEFAULT_VARIANT, ListKind, Manifest, lists_counts
 
 NOW = dt.datetime(2026, 1, 31, 12, tzinfo=dt.UTC)
 NOW_MS = int(NOW.timestamp() * 1000)
 HOUR = 3_600_000
+AS_OF = NOW - dt.timedelta(hours=12)
+"""What versions know ends here: after stored histories, and before what is posted."""
+
+WEIGHTS = BlendWeights(
+    own=2.0,
+    latest=2.0,
+    conversion=0.0,
+    similar=4.0,
+    personal=2.0,
+    popular=1.0,
+    event_weights={VIEW: 1.0, ADD_TO_CART: 2.0, PURCHASE: 0.0},
+    rank_decay=0.9,
+    half_life_days=14.0,
+)
+"""Those of `first`: popularity counts so little that what the other parts give comes before it."""
 
 POPULAR = [(f"popular-{number}", 1.0 - number / 1000) for number in range(120)]
 
@@ -28,7 +43,7 @@ def history(*events: tuple[str, str], newest: int = NOW_MS - 24 * HOUR) -> list[
 def manifest(name: str, **values: Any) -> Manifest:
     usual: dict[str, Any] = {
         "version": name,
-        "as_of": NOW.isoformat(),
+        "as_of": AS_OF.isoformat(),
         "created_at": NOW.isoformat(),
         "training_window": {"from": NOW.isoformat(), "to": NOW.isoformat()},
         "dataset_fingerprint": "0" * 64,
@@ -36,7 +51,7 @@ def manifest(name: str, **values: Any) -> Manifest:
         "counts": lists_counts({}),
         "files": (),
         "metrics": {},
-        "blend_weights": BlendWeights(),
+        "blend_weights": BlendWeights(similar=4.0),
         "exclude_purchased": False,
     }
     return Manifest(**{**usual, **values})
@@ -116,5 +131,6 @@ def load_first(database: str) -> str:
             "hat": [("scarf", 0.8)],
             "tent": [("stove", 0.7), ("mat", 0.6)],
         },
+        blend_weights=WEIGHTS,
     )
     return "first"

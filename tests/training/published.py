@@ -64,6 +64,7 @@ def rows_of(version: str, *, users: int = 2) -> list[Row]:
     """A few lists of every kind."""
     rows = [scored(ListKind.PERSONAL, f"u{n}", [version, "i1", "i2"]) for n in range(users)]
     rows += [history("u0", [version, "i1"]), scored(ListKind.SIMILAR, "i1", [version, "i3"])]
+    rows += [scored(ListKind.BOUGHT_TOGETHER, "i1", [version, "i2"])]
     return [*rows, scored(ListKind.POPULAR, EVERYTHING, [version, "i1"])]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import pyarrow as pa
 
 from contract.events import ADD_TO_CART, PURCHASE, VIEW
@@ -48,3 +49,19 @@ def two_camps(people: int = 20, items: Sequence[str] = ("a1", "a2", "a3", "b1", 
         rows.append((f"user-{person:02}", seen[0], ADD_TO_CART, person * 1000 + 50))
         rows.append((f"user-{person:02}", seen[0], PURCHASE, person * 1000 + 60))
     return rows
+
+
+def random_shop(
+    seed: int, *, users: int = 60, items: int = 40, events: int = 1500, days: int = 40
+) -> list[Row]:
+    """Distinct events of people who keep to some items each, in visits, of four kinds."""
+    random = np.random.default_rng(seed)
+    taste = random.integers(0, items, (users, 8))
+    visits = random.integers(0, days * DAY // 60_000, (users, 12)) * 60_000
+    rows = set()
+    for _ in range(events):
+        user = int(random.integers(users))
+        kind = str(random.choice([VIEW, "wish", ADD_TO_CART, PURCHASE], p=[0.7, 0.1, 0.12, 0.08]))
+        moment = int(random.choice(visits[user]) + random.integers(0, 20) * 30_000)
+        rows.add((f"user-{user:03}", f"item-{int(random.choice(taste[user])):03}", kind, moment))
+    return sorted(rows)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pandas as pd
@@ -62,6 +63,23 @@ class Job:
         return subprocess.run(
             self.command, env=self.environment, capture_output=True, text=True, timeout=300, check=False
         )
+
+    def another(self, name: str, **hyperparameters: str) -> "Job":
+        """A later job on the same events, beside this one."""
+        later = Job(
+            self.base.parent / name,
+            bucket=str(self.output).removeprefix("s3://"),
+            mlflow_uri=self.environment["MLFLOW_TRACKING_URI"],
+            hyperparameters={**HYPERPARAMETERS, **hyperparameters},
+        )
+        _made(later.base / "input").joinpath("data").symlink_to(self.base / "input/data")
+        return later
+
+    @property
+    def gate(self) -> dict[str, Any]:
+        """What the gate said, as it lies beside the model."""
+        document: dict[str, Any] = json.loads((self.base / "model/gate.json").read_text())
+        return document
 
     def versions(self) -> list[str]:
         """Versions in S3 that can be loaded: those with a manifest."""
@@ -142,6 +160,71 @@ def test_the_same_job_twice_gives_the_same_lists(job: Job, tmp_path: Path) -> No
     assert lists[0] == lists[1]
 
 
+AS_OF = "2025-12-20T00:00:00Z"
+
+
+def gate_lets_pass(job: Job, outcome: str) -> dict[str, Any]:
+    """Run a job whose gate decides so, and look at what every outcome must leave; the decision."""
+    before = job.versions()
+    done = job.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    gate = job.gate
+    assert gate["outcome"] == outcome, gate["reason"]
+    assert gate["reason"] in done.stdout.replace('\\"', '"')
+    assert json.loads(job.output.read(f"gates/{gate['version']}.json")) == gate
+    published = [gate["version"]] if outcome == "promoted" else []
+    assert sorted(job.versions()) == sorted([*before, *published])
+    in_model = [path.name for path in (job.base / "model").glob("recommendations/*")]
+    assert in_model == published
+    return gate
+
+
+def test_the_gate_lets_pass_what_is_good_and_leaves_word_of_what_is_not(
+    job: Job, tmp_path: Path, mlflow_server: str
+) -> None:
+    give_events(job, tmp_path)
+    client = MlflowClient(mlflow_server)
+    first = gate_lets_pass(job.another("first", as_of=AS_OF), "promoted")
+    assert "first version" in first["reason"]
+    assert first["served_version"] is None
+
+    served = {"served_version": first["version"], "gate_min_users": "20"}
+    later = gate_lets_pass(job.another("later", **served), "promoted")
+    assert "not worse than the served version" in later["reason"]
+    assert later["users_since_cut_off"] >= 20
+    assert {each["difference"]["value"] for each in later["against_served"]} == {0.0}
+    assert later["lists"]["overlap"] > 0.1
+    (run,) = client.search_runs(
+        [client.get_experiment_by_name("shop-recommender").experiment_id],
+        filter_string="attributes.run_name = 'later'",
+        max_results=1,
+    )
+    assert run.data.tags["gate.outcome"] == "promoted"
+    assert run.data.tags["gate.reason"] == later["reason"]
+    figures = run.data.metrics
+    name = "gate.popular.evaluation_windows.session.recall_at_10"
+    assert figures[f"{name}_low"] <= figures[name] <= figures[f"{name}_high"]
+    assert json.loads(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/gate.json")) == later
+
+    challenger = client.get_model_version_by_alias("shop-recommender", "challenger").version
+    short = {"personal_length": "1", "similar_length": "1", "popular_length": "1"}
+    worse = gate_lets_pass(job.another("worse", **served, **short), "kept")
+    assert f"worse than the served version {first['version']}" in worse["reason"]
+    assert worse["lists"] is None
+    odd = gate_lets_pass(job.another("odd", **served, gate_min_overlap="1"), "rejected")
+    assert "stays, expected is at least 100%" in odd["reason"]
+    assert client.get_model_version_by_alias("shop-recommender", "challenger").version == challenger
+    older = job.another("older", as_of=AS_OF, served_version=later["version"])
+    assert "knows events up to" in gate_lets_pass(older, "kept")["reason"]
+
+
+def test_a_served_version_that_is_not_there_is_named(job: Job, tmp_path: Path) -> None:
+    give_events(job, tmp_path)
+    lost = job.another("lost", served_version="lost")
+    fails(lost, "served_version=lost", "there is no such version; there are none")
+    assert not list(job.output.list("gates/"))
+
+
 def fails(job: Job, *reasons: str) -> None:
     done = job.run()
     assert done.returncode == 1, done.stdout + done.stderr
@@ -166,7 +249,7 @@ def test_events_without_a_target_are_refused(job: Job, tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "views.parquet")
     import_events([tmp_path / "views.parquet"], tmp_path / "imported", allow_no_targets=True)
     (tmp_path / "imported/events").rename(_made(job.base / "input/data") / "events")
-    fails(job, "no cart and no purchase among 80 events")
+    fails(job, "no add_to_cart and no purchase among 80 events")
 
 
 def test_an_mlflow_that_is_not_there_is_named(job: Job, tmp_path: Path) -> None:

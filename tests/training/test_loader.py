@@ -16,6 +16,7 @@ import psycopg
 import pytest
 from twin.postgres import create_database, drop_database
 
+from contract.recommendations import ListKind
 from contract.s3_layout import manifest_key
 from lambdas.migrate_database.migrate import migrate
 from tests.training.published import manifest, publish, rows_of, table
@@ -54,7 +55,7 @@ def served(database: str, variant: str = "default") -> str | None:
         return None
     (version,) = {row[2] for row in rows}
     assert len(rows) == len({row[:2] for row in rows})
-    assert {row[0] for row in rows} == {"personal", "history", "similar", "popular"}
+    assert {row[0] for row in rows} == set(ListKind)
     return str(version)
 
 
@@ -203,7 +204,7 @@ def test_a_loaded_version_is_live_and_its_rows_are_what_was_published(database: 
     report = load_version(database, out, "a")
     assert served(database) == "a"
     assert report.move == Move(variant="default", version="a", previous=None)
-    assert report.lists == {"personal": 5, "history": 1, "similar": 1, "popular": 1}
+    assert report.lists == {**dict.fromkeys(ListKind, 1), "personal": 5}
     assert (report.number, report.reused, report.as_of) == (1, False, "2015-09-18T02:59:47.788Z")
     columns = "kind, key, item_ids, scores, event_types, timestamps"
     with psycopg.connect(database) as connection:
@@ -263,7 +264,7 @@ def test_lists_are_counted_while_they_are_sent(database: str, out: Folder) -> No
     publish(out, "a", users=30)
     told: list[int] = []
     load_version(database, out, "a", on_lists=told.append)
-    assert sum(told) == 33
+    assert sum(told) == 34
 
 
 def test_the_loader_needs_nothing_that_airflow_has_not() -> None:
@@ -317,7 +318,7 @@ def promise(out: Folder, **changed: Any) -> None:
         (lambda out: out.delete("recommendations/b/lists-00000.parquet"), "lists-00000.parquet: is missing"),
         (lambda out: out.delete(manifest_key("b")), "no such version; there are: a, c"),
         (partial(promise, schema_version=2), "schema version 2"),
-        (partial(promise, counts={"personal": 9}), "the manifest promises.*'personal': 9.*Postgres took 5"),
+        (partial(promise, counts={"personal": 9}), "the manifest promises.*'personal': 9.*Postgres took 6"),
         (partial(promise, files=[]), "Postgres took 0"),
     ],
     ids=["checksum", "file missing", "manifest missing", "other schema", "other counts", "no files"],
@@ -335,7 +336,7 @@ def test_a_damaged_version_leaves_nothing_and_what_was_live_is_live(
 
 def test_two_lists_of_one_key_are_refused_by_the_database_too(live: str, out: Folder) -> None:
     first = publish_version(out, [table(rows_of("d"))], manifest=manifest("d"))
-    counts = {kind: 2 * first.counts[kind] for kind in ("personal", "history", "similar", "popular")}
+    counts = {kind: 2 * first.counts[kind] for kind in ListKind}
     twice = replace(first, files=first.files * 2, counts=counts)
     out.write(manifest_key("d"), twice.to_json().encode())
     with pytest.raises(VersionError, match="version d: Postgres refuses its lists: could not create unique"):

@@ -160,7 +160,7 @@ class Versions(RuleBasedStateMachine):
 
         def expect() -> None:
             self.clean_up()
-            raise VersionError("the manifest promises .*'personal': 9.* Postgres took 5")
+            raise VersionError("the manifest promises .*'personal': 9.* Postgres took 6")
 
         self.compare(act, expect)
 

@@ -54,11 +54,13 @@ def test_load_says_what_it_loaded_and_what_is_served(run: Run) -> None:
     status, out, _ = run("load", "a")
     loaded, served = out.splitlines()
     assert status == 0
-    assert loaded.startswith("loaded a: 2 personal, 1 history, 1 similar, 1 popular lists in ")
+    assert loaded.startswith(
+        "loaded a: 2 personal, 1 history, 1 similar, 1 bought_together, 1 popular lists in "
+    )
     assert served == "default serves a; before: nothing"
     _, out, _ = run("load", "a")
     assert out.splitlines() == [
-        "a was loaded before: 2 personal, 1 history, 1 similar, 1 popular lists",
+        "a was loaded before: 2 personal, 1 history, 1 similar, 1 bought_together, 1 popular lists",
         "default serves a, as before",
     ]
 
@@ -85,7 +87,7 @@ def test_json_is_a_document_of_the_same(run: Run) -> None:
     shown = document(run, "show", "a")
     assert shown["manifest"]["version"] == "a"
     assert [move["variant"] for move in shown["served"]] == ["default"]
-    assert document(run, "verify", "a") == {"version": "a", "files": 1, "lists": 5}
+    assert document(run, "verify", "a") == {"version": "a", "files": 1, "lists": 6}
     document(run, "load", "b")
     assert document(run, "rollback") == {
         "variant": "default", "version": "a", "previous": "b", "moved": True,

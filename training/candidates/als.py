@@ -3,6 +3,7 @@
 Hu, Koren, Volinsky: Collaborative filtering for implicit feedback datasets, ICDM 2008.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,6 @@ import scipy.sparse as sp
 import threadpoolctl
 from implicit.cpu.als import AlternatingLeastSquares
 
-from contract.blending import BlendWeights
 from training.candidates import Candidates, best_per_user, no_candidates
 from training.interactions import IntArray, Interactions
 
@@ -25,7 +25,7 @@ class Als:
 
     def __init__(
         self,
-        weights: BlendWeights,
+        event_weights: Mapping[str, float],
         *,
         factors: int,
         iterations: int,
@@ -34,7 +34,7 @@ class Als:
         seed: int,
         threads: int,
     ) -> None:
-        self.weights = weights
+        self.event_weights = event_weights
         self.parameters = {
             "factors": factors,
             "iterations": iterations,
@@ -48,7 +48,7 @@ class Als:
 
     def fit(self, events: Interactions, now: int) -> None:  # noqa: ARG002 - the protocol's
         """Confidence by the sum of a pair's event weights, damped: a hundred views are no hundred carts."""
-        kinds = events.weights(self.weights.event_weights, self.weights.other_event_weight)
+        kinds = events.weights(self.event_weights, 1.0)
         matrix = sp.csr_matrix(events.matrix(kinds))
         matrix.data = np.log1p(np.maximum(matrix.data, 0))
         matrix.eliminate_zeros()
@@ -83,7 +83,7 @@ class Als:
                 users, user_items[users], N=per_user, filter_already_liked_items=False
             )
         everyone = np.repeat(users, per_user)
-        known = items.ravel() >= 0
+        known = (items.ravel() >= 0) & (scores.ravel() > 0)
         return best_per_user(
             everyone[known], items.ravel()[known].astype(np.int32), scores.ravel()[known], per_user
         )

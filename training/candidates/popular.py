@@ -39,7 +39,7 @@ class Popular:
 
     def score(self, events: Interactions, now: int) -> npt.NDArray[np.float64]:
         """One score an item: how often it was carted or bought."""
-        return _remembered(events, now, np.inf)
+        return remembered(events, now, np.inf)
 
 
 class RecentPopular(Popular):
@@ -56,12 +56,13 @@ class RecentPopular(Popular):
         """The memories' votes, added up."""
         total = np.zeros(len(events.item_ids))
         for half_life in HALF_LIVES_DAYS:
-            remembered = _remembered(events, now, half_life)
-            total += np.sqrt(remembered / max(remembered.sum(), np.finfo(float).tiny))
+            scores = remembered(events, now, half_life)
+            total += np.sqrt(scores / max(scores.sum(), np.finfo(float).tiny))
         return total
 
 
-def _remembered(events: Interactions, now: int, half_life_days: float) -> npt.NDArray[np.float64]:
+def remembered(events: Interactions, now: int, half_life_days: float) -> npt.NDArray[np.float64]:
+    """Each item's carts and purchases, those a half-life ago counting half."""
     ages = (now - events.timestamps) / MILLISECONDS_A_DAY
     weights = np.where(events.is_target, 1.0, VIEW_SHARE) * 0.5 ** (ages / half_life_days)
     totals = np.bincount(events.items, weights=weights, minlength=len(events.item_ids))

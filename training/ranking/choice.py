@@ -1,0 +1,117 @@
+"""Which ranker serves: the one that orders better what it hasn't seen; the simpler where there is little."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import structlog
+
+from training.interactions import rank_within
+from training.ranking import Ranker, Scores
+from training.ranking.boosted import BoostedRanker
+from training.ranking.examples import Examples
+from training.ranking.linear import LinearRanker
+from training.ranking.prior import PriorRanker
+from training.settings import Hyperparameters
+
+log = structlog.get_logger()
+
+K = 10
+FEWEST_FOR_LINEAR = 20
+"""Candidates that came true, below which nothing is learnt: the prior ranks."""
+FEWEST_FOR_BOOSTED = 500
+"""Candidates that came true, below which trees are not tried."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The ranker that serves, and how it came to be chosen."""
+
+    ranker: Ranker
+    unseen: list[Scores]
+    """By part: scores of its candidates by a ranker of the same kind that learnt from other users or days."""
+    ndcg: dict[str, float] = field(default_factory=dict)
+    """By ranker that was tried: NDCG@10 over the groups, each ranked unseen."""
+    reason: str = ""
+
+    def document(self) -> dict[str, object]:
+        """For people and for the manifest."""
+        return {"ranker": self.ranker.name, "reason": self.reason, "ndcg@10": self.ndcg}
+
+
+def choose_ranker(parts: Sequence[Examples], settings: Hyperparameters) -> Choice:
+    """Fit and compare; `parts` are examples of windows, the latest first.
+
+    Each window is ranked by what learnt from the others; a single one by halves of its users.
+    """
+    n_true = sum(int(part.came_true.sum()) for part in parts)
+    if n_true < FEWEST_FOR_LINEAR:
+        prior = PriorRanker(parts[0].names if parts else ())
+        return Choice(prior, [prior.scores(part.matrix) for part in parts], reason=_too_few(n_true))
+    tried: dict[str, Callable[[Sequence[Examples]], Ranker]] = {"linear": LinearRanker.fit}
+    if settings.ranker != "linear" and n_true >= FEWEST_FOR_BOOSTED:
+        tried["boosted"] = lambda some: BoostedRanker.fit(some, settings)
+    if settings.ranker != "auto" and settings.ranker in tried:
+        tried = {settings.ranker: tried[settings.ranker]}
+    unseen = {name: _unseen(parts, fit) for name, fit in tried.items()}
+    ndcg = {name: _ndcg(parts, scores) for name, scores in unseen.items()}
+    best = max(ndcg, key=lambda name: ndcg[name])
+    log.info("ranker chosen", ranker=best, **{name: round(value, 4) for name, value in ndcg.items()})
+    return Choice(
+        tried[best](parts), unseen[best], ndcg, _why(best, ndcg, n_true=n_true, wanted=settings.ranker)
+    )
+
+
+def ndcg_of_groups(part: Examples, scores: Scores) -> Scores:
+    """NDCG@10 of each group that has something to find, its candidates ordered by `scores`."""
+    groups = part.groups
+    order = np.lexsort((part.pool.items, -scores, groups))
+    ranks = rank_within(groups[order])
+    first = ranks < K
+    discounts = 1 / np.log2(np.arange(K) + 2)
+    gains = np.bincount(
+        groups[order][first],
+        weights=part.came_true[order][first] * discounts[ranks[first]],
+        minlength=len(part.users),
+    )
+    ideal = np.cumsum(discounts)[np.clip(part.n_true, 1, K) - 1]
+    values: Scores = (gains / ideal)[part.n_true > 0]
+    return values
+
+
+def _unseen(parts: Sequence[Examples], fit: Callable[[Sequence[Examples]], Ranker]) -> list[Scores]:
+    if len(parts) == 1:
+        return [_by_halves(parts[0], fit)]
+    return [
+        fit([*parts[:place], *parts[place + 1 :]]).scores(part.matrix) for place, part in enumerate(parts)
+    ]
+
+
+def _by_halves(part: Examples, fit: Callable[[Sequence[Examples]], Ranker]) -> Scores:
+    scores = np.empty(len(part.pool))
+    is_even = np.arange(len(part.users)) % 2 == 0
+    for half in (is_even, ~is_even):
+        rows = half[part.groups]
+        scores[rows] = fit([part.only(~half)]).scores(part.matrix[rows])
+    return scores
+
+
+def _ndcg(parts: Sequence[Examples], scores: Sequence[Scores]) -> float:
+    values = [ndcg_of_groups(part, each) for part, each in zip(parts, scores, strict=True)]
+    return float(np.mean(np.concatenate(values)))
+
+
+def _why(best: str, ndcg: dict[str, float], *, n_true: int, wanted: str) -> str:
+    if wanted == best:
+        return "it was asked for"
+    if "boosted" not in ndcg:
+        return (
+            f"only {n_true} candidates came true, too few for the boosted ranker, "
+            f"which is tried from {FEWEST_FOR_BOOSTED} on"
+        )
+    (other,) = ndcg.keys() - {best}
+    return f"NDCG@{K} {ndcg[best]:.4f} on unseen days, against {ndcg[other]:.4f} of the {other} one"
+
+
+def _too_few(n_true: int) -> str:
+    return f"only {n_true} candidates came true, too few to learn from (at least {FEWEST_FOR_LINEAR})"

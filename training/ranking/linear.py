@@ -1,0 +1,46 @@
+"""A weighted sum of the features, fitted so that what came true was the likeliest choice."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.interactions import FloatArray
+from training.ranking import Scores
+from training.ranking.examples import Examples, stacked
+from training.ranking.softmax import Doubles, fit_softmax
+
+L2 = 3.0
+MOST_ROWS_FITTED = 100_000
+"""Rows that the fit looks at; of more, the first groups."""
+
+
+@dataclass(frozen=True)
+class LinearRanker:
+    """Weights of standardised features."""
+
+    means: Doubles
+    deviations: Doubles
+    weights: Doubles
+    name: str = "linear"
+
+    @classmethod
+    def fit(cls, parts: Sequence[Examples]) -> "LinearRanker":
+        """Learn from examples, at least one of which came true."""
+        matrix, came_true, groups = stacked(parts)
+        if len(groups) > MOST_ROWS_FITTED:
+            within = groups <= groups[MOST_ROWS_FITTED]
+            matrix, came_true, groups = matrix[within], came_true[within], groups[within]
+        means = matrix.mean(axis=0, dtype=np.float64)
+        deviations = matrix.std(axis=0, dtype=np.float64)
+        deviations[deviations < 1e-6] = np.inf
+        features = (matrix - means) / deviations
+        hits = np.bincount(groups, weights=came_true)
+        weights, _ = fit_softmax(features, came_true / hits[groups], groups, l2=L2)
+        return cls(means, deviations, weights)
+
+    def scores(self, matrix: FloatArray) -> Scores:
+        """The weighted sum."""
+        scale = self.weights / self.deviations
+        scores: Scores = matrix @ scale - self.means @ scale
+        return scores
