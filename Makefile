@@ -11,10 +11,10 @@ GROUPS := api training postgres
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop check test test-slow bench bench-quality locks format clean
+.PHONY: help setup demo demo-stop check test test-slow bench bench-quality bench-training locks format clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: $(INSTALLED) ## install all that the project needs; quick the second time
 
@@ -52,9 +52,12 @@ bench: $(INSTALLED) ## measure against peers and limits, into build/benchmarks/
 bench-quality: $(INSTALLED) $(PEERS)/installed ## our recommendations against external peers: [EVENTS=path]
 	$(BIN)/python -m benchmarks.quality $(if $(EVENTS),--events "$(EVENTS)")
 
+bench-training: $(INSTALLED) $(PEERS)/installed ## what a whole retrain takes, against RecTools and as a shop grows: [SIZES=1,3,10,30]
+	$(BIN)/python -m benchmarks.training $(if $(SIZES),--sizes "$(SIZES)")
+
 # The peers need an older numpy than the project.
 $(PEERS)/installed: $(INSTALLED) locks/peers.txt
-	@echo "bench-quality: installing the locked peers into $(PEERS) (a minute the first time) …"
+	@echo "setup: installing the locked peers into $(PEERS) (a minute the first time) …"
 	@$(PYTHON) -m venv $(PEERS)
 	@$(PEERS)/bin/python -m pip install --quiet --no-deps --require-hashes --requirement locks/peers.txt
 	@touch $@

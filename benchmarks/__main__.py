@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from benchmarks import export, import_events, load, swap
 from benchmarks.bars import Bar, table
 from benchmarks.quality import run as quality
+from benchmarks.training import run as training
 from training.errors import UserError
 
 BENCHMARKS: dict[str, Callable[[], list[Bar]]] = {
@@ -18,7 +19,7 @@ BENCHMARKS: dict[str, Callable[[], list[Bar]]] = {
     "import": import_events.run,
     "export": export.run,
 }
-WHEN_NAMED: dict[str, Callable[[], list[Bar]]] = {"quality": quality.run}
+WHEN_NAMED: dict[str, Callable[[], list[Bar]]] = {"quality": quality.run, "training": training.run}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

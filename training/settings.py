@@ -88,11 +88,11 @@ class Hyperparameters(BaseModel):
     """With so many users who carted or bought, no earlier window is looked at."""
     ranker: Literal["auto", "linear", "boosted"] = "auto"
     """What ranks the candidates; `auto` takes what ranks better on the days that it has not seen."""
-    ranker_iterations: Count = 200
+    ranker_iterations: Count = 100
     """Trees of the boosted ranker."""
     ranker_depth: Annotated[int, Field(ge=1, le=16)] = 6
     """Their depth."""
-    ranker_learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.05
+    ranker_learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.1
     """How much each tree adds."""
     threads: Annotated[int, Field(ge=0)] = 0
     """Threads to compute with; 0 takes all that the machine has."""

@@ -4,6 +4,7 @@ DuckDB is the engine here; whatever Ibis compiles for would do, so nothing is wr
 All aggregates are of whole numbers: sums of floats depend on the order in which threads come to them.
 """
 
+import tempfile
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,8 @@ Column = npt.NDArray[np.integer]
 RECENT_DAYS = (7, 28)
 MILLISECONDS_A_SECOND = 1000
 SECONDS_A_DAY = 86_400
+MEMORY_LIMIT = "1GB"
+"""Of the engine; what does not fit goes to disk for a while."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +44,21 @@ class Aggregates:
 
 def aggregate(events: Interactions, now: int, *, threads: int) -> Aggregates:
     """Count `events`, all older than `now`, ms UTC."""
-    connection = ibis.duckdb.connect(**({"threads": threads} if threads else {}))
+    spill = tempfile.TemporaryDirectory(prefix="aggregates-")
+    limits = {"memory_limit": MEMORY_LIMIT, "temp_directory": spill.name, "preserve_insertion_order": False}
+    connection = ibis.duckdb.connect(**(limits | ({"threads": threads} if threads else {})))
     try:
         table = connection.create_table("events", _table(events, now), temp=True)
         daily = connection.create_table("daily", _daily(table, len(events.event_type_names)), temp=True)
         pairs = connection.create_table("pairs", _pairs(daily, len(events.event_type_names)), temp=True)
-        of_pairs = _columns(pairs.order_by(["user", "item"]))
         of_items = _columns(_items(table, pairs))
         of_users = _columns(_users(daily, pairs))
+        connection.drop_table("daily")
+        connection.drop_table("events")
+        of_pairs = _columns(pairs.order_by(["user", "item"]))
     finally:
         connection.disconnect()
+        spill.cleanup()
     user, item = of_pairs.pop("user"), of_pairs.pop("item")
     return Aggregates(
         now=now,
@@ -81,9 +89,9 @@ def _daily(events: Any, n_kinds: int) -> Any:
         first_age=_.age.max(),
         last_target_age=_.age.min(where=_.is_target),
         first_target_age=_.age.max(where=_.is_target),
-        events=_.count(),
-        targets=_.is_target.cast("int32").sum(),
-        **{f"n_{kind}": (_.kind == kind).cast("int32").sum() for kind in range(n_kinds)},
+        events=_.count().cast("int32"),
+        targets=_.is_target.cast("int32").sum().cast("int32"),
+        **{f"n_{kind}": (_.kind == kind).cast("int32").sum().cast("int32") for kind in range(n_kinds)},
     )
 
 

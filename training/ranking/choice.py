@@ -17,6 +17,7 @@ from training.settings import Hyperparameters
 log = structlog.get_logger()
 
 K = 10
+FOLDS = 3
 FEWEST_FOR_LINEAR = 20
 """Candidates that came true, below which nothing is learnt: the prior ranks."""
 FEWEST_FOR_BOOSTED = 500
@@ -42,7 +43,7 @@ class Choice:
 def choose_ranker(parts: Sequence[Examples], settings: Hyperparameters) -> Choice:
     """Fit and compare; `parts` are examples of windows, the latest first.
 
-    Each window is ranked by what learnt from the others; a single one by halves of its users.
+    Each window is ranked by what learnt from others, in `FOLDS` turns; a single one by halves of its users.
     """
     n_true = sum(int(part.came_true.sum()) for part in parts)
     if n_true < FEWEST_FOR_LINEAR:
@@ -82,9 +83,11 @@ def ndcg_of_groups(part: Examples, scores: Scores) -> Scores:
 def _unseen(parts: Sequence[Examples], fit: Callable[[Sequence[Examples]], Ranker]) -> list[Scores]:
     if len(parts) == 1:
         return [_by_halves(parts[0], fit)]
-    return [
-        fit([*parts[:place], *parts[place + 1 :]]).scores(part.matrix) for place, part in enumerate(parts)
+    folds = min(FOLDS, len(parts))
+    rankers = [
+        fit([part for place, part in enumerate(parts) if place % folds != fold]) for fold in range(folds)
     ]
+    return [rankers[place % folds].scores(part.matrix) for place, part in enumerate(parts)]
 
 
 def _by_halves(part: Examples, fit: Callable[[Sequence[Examples]], Ranker]) -> Scores:
