@@ -54,6 +54,7 @@ _PARTS: Final[dict[str, dict[str, Any]]] = {
         "popular": _FILL,
     },
     "own": {"similar": 0.0, "popular": _FILL},
+    "unranked": {},
 }
 """Parts of what is served by themselves, popularity filling up: the weights for that."""
 

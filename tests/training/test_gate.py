@@ -160,7 +160,7 @@ def test_too_few_users_are_no_evidence_whatever_they_did() -> None:
     verdict = decide(evidence, lists(), SETTINGS)
     assert verdict.outcome is Outcome.PROMOTED
     assert "no evidence against it: 29 users carted or bought since the cut-off" in verdict.reason
-    assert "not worse than popularity: session recall@10 is 0.4000 against 0.3000" in verdict.reason
+    assert "better than popularity: session recall@10 is 0.4000 against 0.3000" in verdict.reason
     floored = replace(evidence, against_popular=(below_popularity(),))
     assert decide(floored, lists(), SETTINGS).outcome is Outcome.REJECTED
 

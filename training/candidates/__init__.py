@@ -1,7 +1,7 @@
 """Candidate sources: each proposes, for every user, items with scores.
 
-A source is one class in one file with this protocol. `SOURCES` in `training/candidates/registry.py`
-names those that the training uses.
+A source is one class in one file with this protocol. `fit_generator` in
+`training/candidates/generator.py` lists those that the training uses.
 """
 
 from dataclasses import dataclass

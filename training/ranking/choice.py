@@ -50,7 +50,7 @@ def choose_ranker(parts: Sequence[Examples], settings: Hyperparameters) -> Choic
         prior = PriorRanker(parts[0].names if parts else ())
         return Choice(prior, [prior.scores(part.matrix) for part in parts], reason=_too_few(n_true))
     tried: dict[str, Callable[[Sequence[Examples]], Ranker]] = {"linear": LinearRanker.fit}
-    if settings.ranker != "linear" and n_true >= FEWEST_FOR_BOOSTED:
+    if settings.ranker == "boosted" or n_true >= FEWEST_FOR_BOOSTED:
         tried["boosted"] = lambda some: BoostedRanker.fit(some, settings)
     if settings.ranker != "auto" and settings.ranker in tried:
         tried = {settings.ranker: tried[settings.ranker]}
@@ -85,7 +85,8 @@ def _unseen(parts: Sequence[Examples], fit: Callable[[Sequence[Examples]], Ranke
         return [_by_halves(parts[0], fit)]
     folds = min(FOLDS, len(parts))
     rankers = [
-        fit([part for place, part in enumerate(parts) if place % folds != fold]) for fold in range(folds)
+        _learnt([part for place, part in enumerate(parts) if place % folds != fold], fit)
+        for fold in range(folds)
     ]
     return [rankers[place % folds].scores(part.matrix) for place, part in enumerate(parts)]
 
@@ -95,8 +96,13 @@ def _by_halves(part: Examples, fit: Callable[[Sequence[Examples]], Ranker]) -> S
     is_even = np.arange(len(part.users)) % 2 == 0
     for half in (is_even, ~is_even):
         rows = half[part.groups]
-        scores[rows] = fit([part.only(~half)]).scores(part.matrix[rows])
+        scores[rows] = _learnt([part.only(~half)], fit).scores(part.matrix[rows])
     return scores
+
+
+def _learnt(parts: Sequence[Examples], fit: Callable[[Sequence[Examples]], Ranker]) -> Ranker:
+    """What learnt from `parts`; the prior where nothing in them came true."""
+    return fit(parts) if any(part.came_true.any() for part in parts) else PriorRanker(parts[0].names)
 
 
 def _ndcg(parts: Sequence[Examples], scores: Sequence[Scores]) -> float:

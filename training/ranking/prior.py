@@ -13,7 +13,7 @@ SHARES = {
     "session_knn_score": 0.3,
     "als_score": 0.1,
     "category_score": 0.1,
-    "popular_score": 0.1,
+    "recent_popular_score": 0.1,
     "new_items_score": 0.05,
 }
 """What each source's best item adds."""
