@@ -7,6 +7,7 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
+import structlog
 from twin.mlflow_server import running_mlflow
 from twin.postgres import create_database, drop_database, running_postgres
 from twin.s3 import aws_environment, create_bucket, running_s3
@@ -23,6 +24,13 @@ def pytest_configure() -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """A program that a test runs sets up logging, to streams that pytest closes afterwards."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
