@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from training.candidates import Candidates, best_per_user, no_candidates
 from training.candidates.own_items import own_strengths
 from training.candidates.pool import relative_to_best
+from training.candidates.similar_items import as_matrix
 from training.interactions import IntArray, Interactions
 from training.popular_by_category import popular_by_category
 from training.shop_items import ShopItems
@@ -43,9 +44,9 @@ class CategorySource:
         )
         n_categories = len(self.items.category_ids)
         tastes = category_tastes(events, self.items, now=now, event_weights=self.event_weights)
-        self._tastes = as_matrix(tastes, (len(events.user_ids), n_categories))
+        self._tastes = as_matrix([tastes], (len(events.user_ids), n_categories))
         relative = Candidates(popular.users, popular.items, relative_to_best(popular))
-        self._lists = as_matrix(relative, (n_categories, len(self.items)))
+        self._lists = as_matrix([relative], (n_categories, len(self.items)))
 
     def candidates(self, users: IntArray, per_user: int) -> Candidates:
         """Each category's items by their share of its best one's score, times the user's taste."""
@@ -93,8 +94,3 @@ def from_lists(tastes: sp.csr_array, lists: sp.csr_array, users: IntArray, per_u
         np.concatenate([each.items for each in found]),
         np.concatenate([each.scores for each in found]),
     )
-
-
-def as_matrix(rows: Candidates, shape: tuple[int, int]) -> sp.csr_array:
-    """Rows (key, item, score) as a matrix of keys × items."""
-    return sp.coo_array((rows.scores, (rows.users, rows.items)), shape=shape).tocsr()

@@ -8,7 +8,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from training.candidates import Candidates, best_per_user, no_candidates
-from training.candidates.category import as_matrix, category_tastes, from_lists
+from training.candidates.category import category_tastes, from_lists
+from training.candidates.similar_items import as_matrix
 from training.interactions import BoolArray, IntArray, Interactions, LongArray
 from training.moments import MILLISECONDS_A_DAY
 from training.shop_items import ShopItems
@@ -56,7 +57,7 @@ class NewItems:
             np.r_[rates[lineage.rows], rates].astype(np.float32),
             self.per_category,
         )
-        self._lists = as_matrix(listed, (everything + 1, len(self.items)))
+        self._lists = as_matrix([listed], (everything + 1, len(self.items)))
         self._tastes = self._shares(events, now)
 
     def candidates(self, users: IntArray, per_user: int) -> Candidates:
@@ -116,7 +117,7 @@ class NewItems:
                 np.float32
             ),
         )
-        return as_matrix(rows, (n_users, len(self.items.category_ids) + 1))
+        return as_matrix([rows], (n_users, len(self.items.category_ids) + 1))
 
 
 def _first_moments(events: Interactions, n_items: int) -> LongArray:

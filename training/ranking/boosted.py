@@ -1,7 +1,7 @@
 """Boosted trees that tell what comes true from what doesn't.
 
-CatBoost, Prokhorenkova et al., NeurIPS 2018, with the logistic loss over single candidates: on shops with few
-examples it orders lists better than YetiRank and QuerySoftMax, and takes a fifth of their time.
+CatBoost, Prokhorenkova et al., NeurIPS 2018, with the logistic loss over single candidates: it needs no pairs
+within a list, and what it gives are log-odds.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from training.settings import Hyperparameters
 MOST_ROWS = 300_000
 """Rows that the trees learn from; of more, all that came true and an even part of the rest."""
 BORDERS = 32
-"""Into which each feature's values are sorted; more order no better, and take twice the time."""
+"""Into which each feature's values are sorted; fewer make the trees quicker."""
 THREADS = 4
 """How the trees come out depends on the number of threads, so it is the same everywhere."""
 
