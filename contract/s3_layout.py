@@ -10,8 +10,10 @@ catalogue/<version>/items.parquet
 catalogue/<version>/categories.parquet
 data_reports/<name>.json                   what the events look like; for people <name>.html
 gates/<version>.json                       what the gate said about it, let it pass or not
+model_reports/<version>.html               how good it is, for whom and why: for people
 recommendations/<version>/manifest.json    written last
 recommendations/<version>/lists-00000.parquet
+recommendations/<version>/ranker.json      what ranked the lists, for explanations
 ```
 """
 
@@ -25,6 +27,9 @@ REJECTED_PREFIX: Final = "rejected/"
 CATALOGUE_PREFIX: Final = "catalogue/"
 DATA_REPORTS_PREFIX: Final = "data_reports/"
 GATES_PREFIX: Final = "gates/"
+MODEL_REPORTS_PREFIX: Final = "model_reports/"
+MODEL_REPORT_NAME: Final = "report.html"
+"""Beside the model, and in MLflow."""
 RECOMMENDATIONS_PREFIX: Final = "recommendations/"
 MANIFEST_NAME: Final = "manifest.json"
 
@@ -84,6 +89,11 @@ def gate_key(version: str) -> str:
     return f"{GATES_PREFIX}{version}.json"
 
 
+def model_report_key(version: str) -> str:
+    """How good a version is, for people; for every version that the gate was asked about."""
+    return f"{MODEL_REPORTS_PREFIX}{version}.html"
+
+
 def version_prefix(version: str) -> str:
     """The folder of a version."""
     return f"{RECOMMENDATIONS_PREFIX}{version}/"
@@ -92,6 +102,11 @@ def version_prefix(version: str) -> str:
 def lists_name(part: int) -> str:
     """The name, within a version's folder, of one of its Parquet files."""
     return f"lists-{part:05d}.parquet"
+
+
+def ranker_key(version: str) -> str:
+    """What ranked the lists of a version; no manifest lists it, and no answer needs it."""
+    return f"{version_prefix(version)}ranker.json"
 
 
 def manifest_key(version: str) -> str:

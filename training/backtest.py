@@ -21,25 +21,31 @@ from typing import Any, Final, Self
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import structlog
 
-from contract.s3_layout import EVENTS_PREFIX
+from training.backtest_sources import (
+    add_days_option,
+    add_source_options,
+    days_given,
+    given,
+    positive,
+    read_sources,
+    refuse_unwritable,
+    window_days,
+    written,
+)
 from training.bootstrap import paired_difference
-from training.catalogue import Catalogue, read_catalogue
-from training.commands import aligned
+from training.catalogue import Catalogue
+from training.commands import aligned, configure_logging
 from training.errors import BadInputError, TooLittleDataError, UserError
 from training.evaluation import PROTOCOLS, SERVED, Answered, Protocol, Rows, Summary, evaluate
-from training.events import read_events
-from training.import_events import ImportReport, import_events
-from training.importing.options import add_reading_options, pair
 from training.interactions import Interactions
 from training.lists import Lists
-from training.moments import MILLISECONDS_A_DAY, format_moment, parse_moment
+from training.moments import MILLISECONDS_A_DAY, format_moment
 from training.recipe import fit_served
 from training.served import Served
 from training.settings import Hyperparameters
+from training.settings_sources import add_settings_options, settings_of
 from training.split import Window, windows
-from training.storage import Folder
 
 DEFAULT_MODELS: Final = (SERVED, "popular")
 TOLD_METRICS: Final = ("recall@10", "precision@10", "ndcg@10")
@@ -90,7 +96,7 @@ def backtest(
     """
     end = int(events.timestamps[-1]) + 1
     held_out = windows(events, days=asked.days, count=asked.windows, end=end)
-    _refuse_without_truth(events, held_out)
+    refuse_without_truth(events, held_out)
     chosen: list[Document] = []
 
     def served_at(window: Window) -> Served[Lists]:
@@ -148,7 +154,8 @@ def _difference(ours: Rows, theirs: Rows, seed: int) -> Document:
     }
 
 
-def _refuse_without_truth(events: Interactions, held_out: Sequence[Window]) -> None:
+def refuse_without_truth(events: Interactions, held_out: Sequence[Window]) -> None:
+    """Raise TooLittleDataError where nobody has a target event in any window."""
     inside = events.between(held_out[-1].start, held_out[0].end)
     if inside.is_target.any():
         return
@@ -241,43 +248,41 @@ def _run(options: argparse.Namespace) -> Document:
     if options.recommendations and SERVED not in models:
         raise BadInputError(f"--recommendations holds lists of {SERVED!r}: name it in --models, too")
     for path in filter(None, (options.out, options.recommendations)):
-        _refuse_unwritable(path)
+        refuse_unwritable(path)
     asked = Asked(
         protocol=options.protocol,
-        days=options.days,
+        days=window_days(options),
         windows=options.windows,
         models=models,
         max_users=options.max_users,
         seed=settings.seed,
     )
-    with tempfile.TemporaryDirectory(prefix="backtest-") as temporary:
-        bucket, lists = Path(temporary) / "bucket", Path(temporary) / "lists.parquet"
-        report = _imported(options, bucket)
-        as_of = parse_moment(settings.as_of) if settings.as_of else None
-        events = Interactions.from_table(read_events(bucket / EVENTS_PREFIX, as_of), settings.targets)
-        learn = _learner(settings, _catalogue(report, bucket))
-        if options.recommendations:
-            with ListsFile(lists) as file:
-                document = backtest(events, asked, learn=learn, on_answer=file.add)
-            _written(options.recommendations, lambda path: shutil.copyfile(lists, path))
-        else:
-            document = backtest(events, asked, learn=learn)
-    document = {**document, "events": _of_events(options.sources, report, events)}
+    read = read_sources(options, settings)
+    learn = _learner(settings, read.catalogue)
+    if options.recommendations:
+        document = _with_lists(options.recommendations, read.events, asked, learn)
+    else:
+        document = backtest(read.events, asked, learn=learn)
+    document = {**document, "events": read.document()}
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-    _written(options.out, lambda path: path.write_text(f"{text}\n"))
+    written(options.out, lambda path: path.write_text(f"{text}\n"))
+    return document
+
+
+def _with_lists(path: Path, events: Interactions, asked: Asked, learn: Learn) -> Document:
+    """The lists are written whole, or not at all."""
+    with tempfile.TemporaryDirectory(prefix="backtest-") as temporary:
+        lists = Path(temporary) / "lists.parquet"
+        with ListsFile(lists) as file:
+            document = backtest(events, asked, learn=learn, on_answer=file.add)
+        written(path, lambda path: shutil.copyfile(lists, path))
     return document
 
 
 def _settings(options: argparse.Namespace) -> Hyperparameters:
-    named = {
-        "seed": options.seed,
-        "threads": options.threads,
-        "targets": options.targets,
-        "as_of": options.as_of,
-    }
-    given = {name: value for name, value in named.items() if value is not None}
+    own = given(options, "seed", "threads", "targets", "as_of")
     # What is learnt from is as long as what is judged by, unless --set tells otherwise.
-    return Hyperparameters.from_strings({"evaluation_days": options.days} | dict(options.set) | given)
+    return settings_of(options, below_set=days_given(options), above_set=own).values
 
 
 def _learner(settings: Hyperparameters, catalogue: Catalogue | None) -> Learn:
@@ -285,67 +290,6 @@ def _learner(settings: Hyperparameters, catalogue: Catalogue | None) -> Learn:
         return fit_served(events, now=now, settings=settings, catalogue=catalogue)
 
     return learn
-
-
-def _catalogue(report: ImportReport, bucket: Path) -> Catalogue | None:
-    """What the shop sells, where the sources tell."""
-    return read_catalogue(Folder(bucket), report.catalogue.info.version) if report.catalogue else None
-
-
-def _imported(options: argparse.Namespace, bucket: Path) -> ImportReport:
-    """The sources, read as an import reads them, but into a folder that doesn't stay."""
-    try:
-        return import_events(
-            options.sources,
-            bucket,
-            catalogue=options.catalogue,
-            columns=dict(options.column),
-            event_types=dict(options.event_type),
-            file_format=options.format,
-            max_bad_share=options.max_bad_share,
-            allow_empty_days=True,
-            allow_no_targets=True,
-        )
-    except BadInputError as error:
-        # What it set aside goes with the folder, so nothing may point there.
-        lines = [line for line in str(error).splitlines() if str(bucket) not in line]
-        if len(lines) == len(str(error).splitlines()):
-            raise
-        raise BadInputError(
-            "\n".join([*lines, "An import keeps all of them: training.import_events"])
-        ) from error
-
-
-def _of_events(sources: Sequence[str], report: ImportReport, events: Interactions) -> Document:
-    return {
-        "sources": list(sources),
-        "events": len(events),
-        "users": len(events.user_ids),
-        "items": len(events.item_ids),
-        "from": format_moment(int(events.timestamps[0])),
-        "to": format_moment(int(events.timestamps[-1])),
-        "duplicates": report.duplicates,
-        "rejected": report.rejected_rows,
-        "catalogue": report.catalogue.info.version if report.catalogue else None,
-    }
-
-
-def _refuse_unwritable(path: Path) -> None:
-    """Before hours are spent on what cannot be kept."""
-    if path.is_dir():
-        raise BadInputError(f"{path}: is a folder, expected the name of a file to write")
-    try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise BadInputError(f"{path}: cannot be written: {error.strerror}") from error
-
-
-def _written(path: Path, write: Callable[[Path], object]) -> None:
-    try:
-        write(path)
-    except OSError as error:
-        raise BadInputError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def told(document: Document) -> str:
@@ -383,24 +327,15 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m training.backtest",
         description="Measure how good the recommendations would have been on the last days of events.",
     )
-    parser.add_argument("sources", nargs="+", metavar="EVENTS", help="what an import reads: files or folders")
-    parser.add_argument(
-        "--catalogue",
-        action="append",
-        default=[],
-        metavar="SOURCE",
-        help="a file or folder of items or categories, which holds no events",
-    )
+    add_source_options(parser)
     parser.add_argument("--protocol", required=True, choices=PROTOCOLS, help="how much of a visitor is known")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the figures, as JSON")
     parser.add_argument(
         "--recommendations", type=Path, metavar="FILE", help="the lists that were judged, as Parquet"
     )
+    add_days_option(parser)
     parser.add_argument(
-        "--days", type=_positive(float), default=14.0, help="length of a window (default: %(default)g)"
-    )
-    parser.add_argument(
-        "--windows", type=_positive(int), default=3, metavar="N", help="how many (default: %(default)s)"
+        "--windows", type=positive(int), default=3, metavar="N", help="how many (default: %(default)s)"
     )
     parser.add_argument(
         "--models",
@@ -412,30 +347,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--targets", metavar="A,B", help="kinds of events to be foretold")
     parser.add_argument(
         "--max-users",
-        type=_positive(int),
+        type=positive(int),
         metavar="N",
         help="a random sample of users a window (default: all)",
     )
     parser.add_argument("--as-of", metavar="T", help="leave out events after this moment (ISO 8601)")
     parser.add_argument("--seed", metavar="N", help="of everything random")
     parser.add_argument("--threads", metavar="N", help="threads to compute with (default: all)")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        type=pair,
-        metavar="NAME=VALUE",
-        help="any hyperparameter of the training",
-    )
-    add_reading_options(parser)
-    parser.add_argument(
-        "--event-type",
-        action="append",
-        default=[],
-        type=pair,
-        metavar="THEIRS=OURS",
-        help="what a name of an event means",
-    )
+    add_settings_options(parser)
     return parser
 
 
@@ -444,25 +363,6 @@ def _names(text: str) -> tuple[str, ...]:
     if not all(names):
         raise argparse.ArgumentTypeError(f"{text!r} isn't names separated by commas")
     return names
-
-
-def _positive(number: type[int] | type[float]) -> Callable[[str], float]:
-    def read(text: str) -> float:
-        value = number(text)
-        if not 0 < value < np.inf:
-            raise argparse.ArgumentTypeError(f"{text} isn't above 0")
-        return value
-
-    read.__name__ = number.__name__
-    return read
-
-
-def configure_logging() -> None:
-    """Warnings alone, beside the progress; standard output is for the figures."""
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger("warning"),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ sizes. That is the same distribution, at the cost of the distinct users alone, a
 nothing of theirs was found.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,9 @@ DRAWS = 2_000
 CONFIDENCE = 0.95
 CELLS_AT_ONCE = 4_000_000
 """Of the matrix of draws × groups: 32 MB."""
+
+FEW_COLUMNS = 8
+"""From more on, rows are told apart by their bytes."""
 
 Values = npt.NDArray[np.floating]
 Users = npt.NDArray[np.integer]
@@ -49,12 +52,34 @@ def mean_interval(values: Values, users: Users, *, draws: int = DRAWS, seed: int
     return _percentiles(float(np.mean(values)), drawn[:, 0])
 
 
+def mean_intervals(
+    columns: Sequence[Values], users: Users, *, draws: int = DRAWS, seed: int = 0
+) -> list[Interval]:
+    """The mean of each of many columns, all of the same rows and over the same draws.
+
+    Far cheaper than one after the other where there are many. The draws are others than those of
+    `mean_interval`, so the ends differ by what is left to chance.
+    """
+    values = [float(np.mean(column)) for column in columns]
+    drawn = _drawn_means(users, *columns, draws=draws, seed=seed) if columns else np.empty((draws, 0))
+    return [_percentiles(value, means) for value, means in zip(values, drawn.T, strict=True)]
+
+
 def paired_difference(
     ours: Values, theirs: Values, users: Users, *, draws: int = DRAWS, seed: int = 0
 ) -> Interval:
     """mean(ours) − mean(theirs), both of the same rows."""
     difference = _difference(ours, theirs)
     return mean_interval(difference, users, draws=draws, seed=seed)
+
+
+def unpaired_difference(
+    ours: Values, our_users: Users, theirs: Values, their_users: Users, *, draws: int = DRAWS, seed: int = 0
+) -> Interval:
+    """mean(ours) − mean(theirs) of two samples of users, each drawn by itself."""
+    drawn = _drawn_means(our_users, ours, draws=draws, seed=seed)
+    others = _drawn_means(their_users, theirs, draws=draws, seed=seed + 1)
+    return _percentiles(float(np.mean(ours) - np.mean(theirs)), drawn[:, 0] - others[:, 0])
 
 
 def paired_ratio(
@@ -132,7 +157,17 @@ def _groups(users: Users, columns: tuple[Values, ...]) -> tuple[DoubleArray, npt
         raise ValueError("there is no row to take a mean of")
     _, numbers, rows = np.unique(users, return_inverse=True, return_counts=True)
     of_users = [rows.astype(np.float64), *(np.bincount(numbers, weights=column) for column in columns)]
-    return np.unique(np.column_stack(of_users), axis=0, return_counts=True)
+    if len(of_users) <= FEW_COLUMNS:
+        return np.unique(np.column_stack(of_users), axis=0, return_counts=True)
+    return _distinct_rows(np.column_stack(of_users))
+
+
+def _distinct_rows(matrix: DoubleArray) -> tuple[DoubleArray, npt.NDArray[np.int64]]:
+    """What np.unique gives, in another order: bytes are compared far quicker than number after number."""
+    matrix = np.ascontiguousarray(matrix + 0.0)  # 0.0 and −0.0 differ in their bytes
+    as_bytes = matrix.view(np.dtype((np.void, matrix.itemsize * matrix.shape[1])))[:, 0]
+    _, first, sizes = np.unique(as_bytes, return_index=True, return_counts=True)
+    return matrix[first], sizes
 
 
 def _drawn_counts(sizes: npt.NDArray[np.int64], *, draws: int, seed: int) -> Iterator[DoubleArray]:

@@ -5,9 +5,10 @@
 /opt/ml/input/data/events/                  the channel `events`: what lies below events/ in S3
 /opt/ml/input/data/catalogue/               the channel `catalogue`, which may be absent: catalogue/ in S3
 /opt/ml/model/                              becomes model.tar.gz
+/opt/ml/checkpoints/                        what a run goes on from that was stopped before
 /opt/ml/output/failure                      why the run failed, at most 1024 characters; exit status 1
 ```
-SIGTERM means that the job is being stopped: the run ends at once, as failed.
+SIGTERM means that the job is being stopped: the run ends at once, as failed. Started again, it goes on.
 https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo.html
 """
 
@@ -16,6 +17,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 from types import FrameType
@@ -23,11 +25,10 @@ from types import FrameType
 import structlog
 
 from training.errors import BadInputError, UserError
+from training.progress import heartbeat
 from training.settings import Environment, Hyperparameters
 from training.train import train
 
-EVENTS_CHANNEL = "events"
-CATALOGUE_CHANNEL = "catalogue"
 MAX_FAILURE_LENGTH = 1024
 
 log = structlog.get_logger()
@@ -43,22 +44,41 @@ def main() -> int:
     base = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
     signal.signal(signal.SIGTERM, _stop)
     try:
+        refuse_unwritable(base)
         settings = Hyperparameters.from_strings(read_hyperparameters(base))
-        train(
-            events_folder=base / "input/data" / EVENTS_CHANNEL,
-            catalogue_folder=base / "input/data" / CATALOGUE_CHANNEL,
-            model_folder=base / "model",
-            settings=settings,
-            environment=Environment.read(),
-        )
+        with heartbeat():
+            train(
+                channels=base / "input/data",
+                model_folder=base / "model",
+                settings=settings,
+                environment=Environment.read(),
+                checkpoint_folder=base / "checkpoints",
+            )
     except UserError as error:
         return fail(base, str(error))
     except StoppedError:
-        return fail(base, "stopped by SIGTERM before the training was done")
+        return fail(
+            base, "stopped by SIGTERM before the training was done; the same job goes on from its checkpoint"
+        )
     except Exception as error:  # noqa: BLE001 - the edge: SageMaker shows what is in the failure file
         traceback.print_exc()
         return fail(base, f"{type(error).__name__}: {error}")
     return 0
+
+
+def refuse_unwritable(base: Path) -> None:
+    """Raise BadInputError where nothing can be left, before hours are spent on it."""
+    for name in ("model", "output"):
+        folder = base / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise BadInputError(
+                f"{folder}: user id {os.getuid()} can't write here ({error.strerror}); run the container as "
+                "a user who may, or let this one (docs/training_image.md)"
+            ) from error
 
 
 def read_hyperparameters(base: Path) -> dict[str, str]:
@@ -79,8 +99,11 @@ def fail(base: Path, reason: str) -> int:
     """Tell the reason in the log and in the failure file; the exit status."""
     log.error("training failed", reason=reason)
     file = base / "output/failure"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(reason[:MAX_FAILURE_LENGTH])
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(reason[:MAX_FAILURE_LENGTH])
+    except OSError as error:
+        log.error("the reason could not be left", file=str(file), reason=error.strerror)  # noqa: TRY400
     return 1
 
 

@@ -21,15 +21,18 @@ from typing import Any, Final, Literal, NamedTuple, get_args
 from typing import Protocol as TypingProtocol
 
 import numpy as np
-from tqdm import tqdm
+import numpy.typing as npt
 
-from contract.blending import ScoredItem
+from contract.blending import BlendedItem, ScoredItem
 from contract.events import Event
 from training.bootstrap import Interval, mean_interval
+from training.checkpoints import Keep, keep_nothing
 from training.errors import BadInputError
 from training.interactions import BoolArray, Interactions, LongArray
 from training.lists import Lists
-from training.ranking_metrics import DoubleArray, K, coverage, hits_of, novelty, row_values
+from training.moments import MILLISECONDS_A_DAY
+from training.progress import each
+from training.ranking_metrics import DEPTH, DoubleArray, K, coverage, hits_of, novelty, row_values
 from training.served import Served, ServedLists
 from training.split import Window
 
@@ -57,6 +60,11 @@ _PARTS: Final[dict[str, dict[str, Any]]] = {
     "unranked": {},
 }
 """Parts of what is served by themselves, popularity filling up: the weights for that."""
+
+BANDS: Final = {"best-known 1 %": 0.01, "next 9 %": 0.1, "next 40 %": 0.5, "other half": 1.0}
+"""Items by how many users knew them when a window started, the best known first: up to which share."""
+UNHEARD_OF: Final = "unheard of"
+"""The band of items that nobody knew."""
 
 HISTORIES: Final = {"0": (0, 0), "1-3": (1, 3), "4-10": (4, 10), "11+": (11, np.inf)}
 """Users by how many events they had before they are answered: the fewest and the most."""
@@ -138,10 +146,10 @@ def answer(
     start: int,
     limit: int = K,
     exclude: Collection[str] = frozenset(),
-) -> list[str]:
+) -> list[BlendedItem]:
     """What the API would answer: at the window's `start` in batch, just before the cart in session."""
     live, now = ([], start) if protocol == "batch" else (visitor.live, visitor.first_target)
-    return served.answer(visitor.user_id, live, now=now, limit=limit, exclude=exclude)
+    return served.blended(visitor.user_id, live, now=now, limit=limit, exclude=exclude)
 
 
 @dataclass(frozen=True)
@@ -154,6 +162,10 @@ class Rows:
     """0 is the last window."""
     history: LongArray
     """How many events of the user were known."""
+    hits: BoolArray
+    """n × `DEPTH`: whether the item at that rank was right; lists of discovery end at `K`."""
+    truths: LongArray
+    """How many items were right."""
     values: dict[str, DoubleArray]
     """Under each of `training.ranking_metrics.METRICS`."""
 
@@ -163,7 +175,18 @@ class Rows:
     def where(self, mask: BoolArray) -> "Rows":
         """Only the rows under the mask."""
         values = {name: column[mask] for name, column in self.values.items()}
-        return Rows(self.users[mask], self.windows[mask], self.history[mask], values)
+        return Rows(
+            self.users[mask],
+            self.windows[mask],
+            self.history[mask],
+            self.hits[mask],
+            self.truths[mask],
+            values,
+        )
+
+    def values_at(self, k: int) -> dict[str, DoubleArray]:
+        """The metrics of the first k items, up to `DEPTH`."""
+        return row_values(self.hits, self.truths, k)
 
     def means(self) -> dict[str, float]:
         """The metrics over all rows; none where there is no row."""
@@ -182,6 +205,32 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class TrueItems:
+    """m items that were right, of all rows, in their order: where they came."""
+
+    rows: LongArray
+    """Into the model's `Rows`."""
+    item_ids: npt.NDArray[np.object_]
+    ranks: LongArray
+    """In the list, from 1 to `DEPTH`; 0 where it was not there."""
+    days_known: DoubleArray
+    """Between the item's first event and the window's start; −1 of an item that had none."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The first `K` items of all lists, counted."""
+
+    by_part: dict[str, int]
+    """By the part of the blend that an item was there for."""
+    hits_by_part: dict[str, int]
+    by_band: dict[str, int]
+    """By `BANDS` and `UNHEARD_OF`."""
+    true_by_band: dict[str, int]
+    """The items that were right, shown or not."""
+
+
+@dataclass(frozen=True)
 class Judged:
     """What one model showed under one protocol, and what it was worth."""
 
@@ -192,6 +241,10 @@ class Judged:
     """The share of the items known at a window's start that anyone was shown: the mean of the windows."""
     novelty: float | None
     """The mean of −log2(share of the users who knew the item at the window's start) of what was shown."""
+    true_items: TrueItems
+    """Of lists as they are served."""
+    shown: Shown
+    """The same."""
 
     def metrics(self) -> Metrics:
         """Values alone."""
@@ -266,51 +319,90 @@ def evaluate(
     models: Sequence[str] = DEFAULT_MODELS,
     protocols: Sequence[Protocol] = PROTOCOLS,
     on_answer: Callable[[Answered], None] | None = None,
+    keep: Keep = keep_nothing,
 ) -> Evaluation:
     """Judge models by what users did in all windows.
 
     `served_at` gives what was learnt from what came before a window, and from nothing later. Models are
     `served`, each of the lists' baselines, and parts of what is served by themselves. `on_answer` is given
-    every list, those of discovery also for users who don't count there.
+    every list, those of discovery also for users who don't count there; but not those of a window whose
+    result `keep` has from an earlier attempt.
 
     Raises BadInputError for a model that isn't there, LookAheadError where lists know more than they may.
     """
-    tallies = {
-        (protocol, model, kind): _Tally() for protocol in protocols for model in models for kind in KINDS
-    }
-    for number, window in enumerate(windows):
-        served = served_at(window)
-        _refuse_look_ahead(served, window)
-        past = _Past.of(events.before(window.start), served.unavailable)
-        answering = _answering(models, served, window.start)
-        found = visitors(events, window, max_users=max_users, seed=seed)
-        for visitor in tqdm(found, desc="evaluating", unit="user", leave=False, disable=None):
-            for protocol in protocols:
-                touched = visitor.touched(protocol)
-                truths: dict[Kind, set[str]] = {"served": visitor.truth, "discovery": visitor.truth - touched}
-                for model in models:
-                    # What comes after ten and as many as were touched is in neither list.
-                    ranked = answering[model](visitor, protocol, limit=K + len(touched))
-                    lists: dict[Kind, list[str]] = {
-                        "served": ranked[:K],
-                        "discovery": past.filled([item for item in ranked if item not in touched], touched),
-                    }
-                    for kind, items in lists.items():
-                        if truths[kind]:
-                            tallies[protocol, model, kind].add(number, visitor, protocol, items, truths[kind])
-                        if on_answer is not None:
-                            on_answer(Answered(protocol, model, kind, number, visitor.user_id, items))
-        for tally in tallies.values():
-            tally.end_window(past)
+    judged = [
+        keep(
+            f"judged-{window.start}",
+            partial(
+                _judge_window,
+                number,
+                window,
+                events=events,
+                served_at=served_at,
+                max_users=max_users,
+                seed=seed,
+                models=models,
+                protocols=protocols,
+                on_answer=on_answer,
+            ),
+        )
+        for number, window in enumerate(windows)
+    ]
     return Evaluation(
         {
             protocol: {
-                model: _judged(tallies[protocol, model, SERVED], tallies[protocol, model, "discovery"])
+                model: _judged(
+                    _Tally.joined([tallies[protocol, model, SERVED] for tallies in judged]),
+                    _Tally.joined([tallies[protocol, model, "discovery"] for tallies in judged]),
+                )
                 for model in models
             }
             for protocol in protocols
         }
     )
+
+
+def _judge_window(
+    number: int,
+    window: Window,
+    *,
+    events: Interactions,
+    served_at: Callable[[Window], Served[ServedLists]],
+    max_users: int | None,
+    seed: int,
+    models: Sequence[str],
+    protocols: Sequence[Protocol],
+    on_answer: Callable[[Answered], None] | None,
+) -> "_Tallies":
+    served = served_at(window)
+    _refuse_look_ahead(served, window)
+    past = _Past.of(events.before(window.start), served.unavailable, window.start)
+    answering = _answering(models, served, window.start)
+    tallies: _Tallies = {
+        (protocol, model, kind): _Tally() for protocol in protocols for model in models for kind in KINDS
+    }
+    found = visitors(events, window, max_users=max_users, seed=seed)
+    for visitor in each(found, f"judging window {number}", "user"):
+        for protocol in protocols:
+            touched = visitor.touched(protocol)
+            truths: dict[Kind, set[str]] = {"served": visitor.truth, "discovery": visitor.truth - touched}
+            for model in models:
+                # What comes after twenty and as many as were touched is in neither list.
+                ranked = answering[model](visitor, protocol, limit=DEPTH + len(touched))
+                items = [item.item_id for item in ranked]
+                lists: dict[Kind, list[str]] = {
+                    "served": items[:DEPTH],
+                    "discovery": past.filled([item for item in items if item not in touched], touched),
+                }
+                for kind, shown in lists.items():
+                    if truths[kind]:
+                        tallies[protocol, model, kind].add(number, visitor, protocol, shown, truths[kind])
+                    if on_answer is not None:
+                        on_answer(Answered(protocol, model, kind, number, visitor.user_id, shown[:K]))
+                tallies[protocol, model, SERVED].count_parts(ranked[:K], visitor.truth)
+    for tally in tallies.values():
+        tally.end_window(past)
+    return tallies
 
 
 class LookAheadError(Exception):
@@ -346,7 +438,7 @@ class _WithoutPersonal:
 
 
 class _Answer(TypingProtocol):
-    def __call__(self, visitor: Visitor, protocol: Protocol, *, limit: int) -> list[str]: ...
+    def __call__(self, visitor: Visitor, protocol: Protocol, *, limit: int) -> list[BlendedItem]: ...
 
 
 def _answering(models: Sequence[str], served: Served[ServedLists], start: int) -> dict[str, _Answer]:
@@ -354,7 +446,8 @@ def _answering(models: Sequence[str], served: Served[ServedLists], start: int) -
     there: dict[str, _Answer] = {SERVED: partial(answer, served, start=start)}
     if isinstance(served.lists, Lists):
         for name, popular in served.lists.baselines.items():
-            there[name] = partial(_same_for_everyone, served.lists.named(popular.items))
+            everyones = [BlendedItem(item, 0.0, "popular") for item in served.lists.named(popular.items)]
+            there[name] = partial(_same_for_everyone, everyones)
     for name, weights in _PARTS.items():
         part = replace(
             served, lists=_WithoutPersonal(served.lists), weights=replace(served.weights, **weights)
@@ -367,7 +460,9 @@ def _answering(models: Sequence[str], served: Served[ServedLists], start: int) -
     return there
 
 
-def _same_for_everyone(items: list[str], _visitor: Visitor, _protocol: Protocol, *, limit: int) -> list[str]:
+def _same_for_everyone(
+    items: list[BlendedItem], _visitor: Visitor, _protocol: Protocol, *, limit: int
+) -> list[BlendedItem]:
     return items[:limit]
 
 
@@ -379,16 +474,28 @@ class _Past:
     users_by_item: dict[str, int]
     fill: list[str]
     """Those of them that can be had, most known first, then by id."""
+    days_known: dict[str, float]
+    """Since an item's first event."""
+    bands: dict[str, str]
+    """Of `BANDS`."""
 
     @classmethod
-    def of(cls, events: Interactions, unavailable: Collection[str]) -> "_Past":
+    def of(cls, events: Interactions, unavailable: Collection[str], start: int) -> "_Past":
         n_items = len(events.item_ids)
         pairs = np.unique(events.users.astype(np.int64) * n_items + events.items)
         counts = np.bincount(pairs % n_items, minlength=n_items)
         order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
         by_item = dict(zip(events.item_ids[order].tolist(), counts[order].tolist(), strict=True))
         gone = set(unavailable)
-        return cls(len(events.distinct_users()), by_item, [item for item in by_item if item not in gone])
+        seen, first = np.unique(events.items, return_index=True)
+        ages = (start - events.timestamps[first]) / MILLISECONDS_A_DAY
+        return cls(
+            users=len(events.distinct_users()),
+            users_by_item=by_item,
+            fill=[item for item in by_item if item not in gone],
+            days_known=dict(zip(events.item_ids[seen].tolist(), ages.tolist(), strict=True)),
+            bands=_bands(list(by_item)),
+        )
 
     def filled(self, items: list[str], exclude: Collection[str]) -> list[str]:
         """Ten items: where exclusions left a list short, with the best known of all other items."""
@@ -396,6 +503,14 @@ class _Past:
             return items[:K]
         others = (item for item in self.fill if item not in exclude and item not in items)
         return [*items, *itertools.islice(others, K - len(items))]
+
+
+def _bands(best_known_first: list[str]) -> dict[str, str]:
+    """Of each item the band that it is in."""
+    bounds = [round(share * len(best_known_first)) for share in BANDS.values()]
+    places = np.searchsorted(bounds, np.arange(len(best_known_first)), side="right")
+    names = list(BANDS)
+    return {item: names[place] for item, place in zip(best_known_first, places, strict=True)}
 
 
 @dataclass
@@ -409,6 +524,15 @@ class _Tally:
     truths: list[int] = field(default_factory=list)
     shown: Counter[str] = field(default_factory=Counter)
     """In this window."""
+    true_rows: list[int] = field(default_factory=list)
+    true_items: list[str] = field(default_factory=list)
+    true_ranks: list[int] = field(default_factory=list)
+    days_known: list[float] = field(default_factory=list)
+    """Of each true item."""
+    by_part: Counter[str] = field(default_factory=Counter)
+    hits_by_part: Counter[str] = field(default_factory=Counter)
+    by_band: Counter[str] = field(default_factory=Counter)
+    true_by_band: Counter[str] = field(default_factory=Counter)
     coverages: list[float] = field(default_factory=list)
     """Of each window in which something could be shown."""
     novelties: list[tuple[float, int]] = field(default_factory=list)
@@ -420,11 +544,24 @@ class _Tally:
         self.users.append(visitor.user)
         self.windows.append(window)
         self.history.append(visitor.history(protocol))
-        self.hits.append(hits_of(items, truth))
+        self.hits.append(hits_of(items, truth, DEPTH))
         self.truths.append(len(truth))
         self.shown.update(items[:K])
+        rank_of = {item: rank for rank, item in enumerate(items, start=1)}
+        for item in sorted(truth):
+            self.true_rows.append(len(self.users) - 1)
+            self.true_items.append(item)
+            self.true_ranks.append(rank_of.get(item, 0))
+
+    def count_parts(self, shown: Sequence[BlendedItem], truth: set[str]) -> None:
+        self.by_part.update(item.source for item in shown)
+        self.hits_by_part.update(item.source for item in shown if item.item_id in truth)
 
     def end_window(self, past: _Past) -> None:
+        self.days_known = [past.days_known.get(item, -1.0) for item in self.true_items]
+        self.true_by_band.update(past.bands.get(item, UNHEARD_OF) for item in self.true_items)
+        for item, times in self.shown.items():
+            self.by_band[past.bands.get(item, UNHEARD_OF)] += times
         if not self.shown:
             return
         covered = coverage(self.shown, past.users_by_item)
@@ -435,14 +572,54 @@ class _Tally:
             self.novelties.append((novel, self.shown.total()))
         self.shown.clear()
 
+    @classmethod
+    def joined(cls, windows: Sequence["_Tally"]) -> "_Tally":
+        """One tally of several windows, each of which has ended."""
+        whole = cls()
+        for window in windows:
+            offset = len(whole.users)
+            whole.true_rows += [row + offset for row in window.true_rows]
+            for name in _OF_ROWS:
+                getattr(whole, name).extend(getattr(window, name))
+            for name in _COUNTED:
+                getattr(whole, name).update(getattr(window, name))
+        return whole
+
     def rows(self) -> Rows:
-        hits = np.array(self.hits, dtype=np.bool_).reshape(-1, K)
+        hits = np.array(self.hits, dtype=np.bool_).reshape(-1, DEPTH)
+        truths = np.array(self.truths, dtype=np.int64)
         return Rows(
             users=np.array(self.users, dtype=np.int64),
             windows=np.array(self.windows, dtype=np.int64),
             history=np.array(self.history, dtype=np.int64),
-            values=row_values(hits, np.array(self.truths, dtype=np.int64)),
+            hits=hits,
+            truths=truths,
+            values=row_values(hits, truths),
         )
+
+    def found(self) -> TrueItems:
+        return TrueItems(
+            rows=np.array(self.true_rows, dtype=np.int64),
+            item_ids=np.array(self.true_items, dtype=object),
+            ranks=np.array(self.true_ranks, dtype=np.int64),
+            days_known=np.array(self.days_known, dtype=np.float64),
+        )
+
+    def counted(self) -> Shown:
+        return Shown(
+            by_part=dict(self.by_part),
+            hits_by_part=dict(self.hits_by_part),
+            by_band=dict(self.by_band),
+            true_by_band=dict(self.true_by_band),
+        )
+
+
+_OF_ROWS: Final = (
+    "users", "windows", "history", "hits", "truths", "true_items", "true_ranks", "days_known",
+    "coverages", "novelties",
+)  # fmt: skip
+_COUNTED: Final = ("by_part", "hits_by_part", "by_band", "true_by_band")
+_Tallies = dict[tuple[Protocol, str, Kind], _Tally]
 
 
 def _judged(served: _Tally, discovery: _Tally) -> Judged:
@@ -452,4 +629,6 @@ def _judged(served: _Tally, discovery: _Tally) -> Judged:
         discovery=discovery.rows(),
         coverage=float(np.mean(served.coverages)) if served.coverages else None,
         novelty=sum(novel * times for novel, times in served.novelties) / shown if shown else None,
+        true_items=served.found(),
+        shown=served.counted(),
     )

@@ -18,7 +18,7 @@ from contract.events import Event
 from contract.gate import GATE_NAME, GATE_SCHEMA_VERSION, Outcome
 from contract.metrics import TRAINING_GATE_DIFFERENCE, TRAINING_GATE_OUTCOME, TRAINING_GATE_USERS
 from contract.recommendations import Manifest
-from contract.s3_layout import gate_key
+from contract.s3_layout import MODEL_REPORT_NAME, gate_key, model_report_key
 from training.bootstrap import paired_difference
 from training.errors import VersionError
 from training.evaluation import PROTOCOLS, SERVED, Evaluation, LookAheadError, evaluate, visitors
@@ -110,6 +110,16 @@ def read_live(
     )
 
 
+@dataclass(frozen=True)
+class Weighed:
+    """What the gate goes by, and row by row the evaluations that it was told from."""
+
+    evidence: RecipeEvidence
+    recipe: Evaluation | None = None
+    """Since the served version's cut-off; None where that wasn't compared."""
+    served: Evaluation | None = None
+
+
 def weigh_recipe(
     live: Live | None,
     events: Interactions,
@@ -118,7 +128,7 @@ def weigh_recipe(
     evaluation: Evaluation,
     fit_before: Callable[[int], Served[Lists]],
     settings: Hyperparameters,
-) -> RecipeEvidence:
+) -> Weighed:
     """How the recipe does against popularity and, on the days that the live version doesn't know, against it.
 
     `evaluation` is that of the recipe on the windows of all events; `fit_before` learns from what came before
@@ -126,7 +136,7 @@ def weigh_recipe(
     """
     floor = against_popular(evaluation, measured_on="evaluation_windows", seed=settings.seed)
     if live is None:
-        return RecipeEvidence(as_of=now - 1, served=None, against_popular=floor)
+        return Weighed(RecipeEvidence(as_of=now - 1, served=None, against_popular=floor))
     evidence = RecipeEvidence(
         as_of=now - 1,
         served=live.version,
@@ -135,18 +145,19 @@ def weigh_recipe(
         against_popular=floor,
     )
     if not is_comparable(evidence, settings):
-        return evidence
+        return Weighed(evidence)
     recipe = fit_before(live.window.start)
     ours = _evaluate(live.window, events, recipe, (SERVED, POPULAR), settings)
     same_shop = replace(live.served, category_of=recipe.category_of, unavailable=recipe.unavailable)
     theirs = _evaluate(live.window, events, same_shop, (SERVED,), settings)
-    return replace(
+    evidence = replace(
         evidence,
         against_served=differences(
             ours, theirs, against=SERVED, measured_on="since_cut_off", seed=settings.seed
         ),
         against_popular=(*floor, *against_popular(ours, measured_on="since_cut_off", seed=settings.seed)),
     )
+    return Weighed(evidence, recipe=ours, served=theirs)
 
 
 def against_popular(evaluation: Evaluation, *, measured_on: str, seed: int) -> tuple[Difference, ...]:
@@ -256,17 +267,23 @@ class GateReport:
 
 
 @contextlib.contextmanager
-def told(report: GateReport, *, model_folder: Folder, output: Folder) -> Iterator[None]:
-    """Leave `gate.json` beside the model and in the bucket for the block, and from then on unless that fails.
+def told(report: GateReport, page: str, *, model_folder: Folder, output: Folder) -> Iterator[None]:
+    """Leave `gate.json` and the report beside the model and in the bucket, unless the block fails.
 
-    What comes after it, the version, so finds it there; and no decision is left of a run that failed.
+    What comes after them, the version, so finds them there; and no decision is left of a run that failed.
     Raises VersionError where the bucket can't be written.
     """
-    places = ((model_folder, GATE_NAME), (output, gate_key(report.version)))
+    decision = report.to_json()
+    places = (
+        (model_folder, GATE_NAME, decision),
+        (model_folder, MODEL_REPORT_NAME, page),
+        (output, gate_key(report.version), decision),
+        (output, model_report_key(report.version), page),
+    )
     with contextlib.ExitStack() as undo:
-        for folder, key in places:
+        for folder, key, text in places:
             try:
-                folder.write(key, report.to_json().encode())
+                folder.write(key, text.encode())
             except OSError as error:
                 raise VersionError(f"{folder.uri_of(key)}: can't be written: {error}") from error
             undo.callback(folder.delete, key)

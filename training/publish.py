@@ -93,6 +93,12 @@ def read_manifest(out: Folder, version: str) -> Manifest:
     return manifest
 
 
+def published_versions(out: Folder) -> list[str]:
+    """The names of all versions with a manifest, sorted: by the moment that they know."""
+    keys = (key.split("/") for key in out.list(RECOMMENDATIONS_PREFIX))
+    return sorted({key[1] for key in keys if "/".join(key) == manifest_key(key[1])})
+
+
 def read_lists(out: Folder, manifest: Manifest, *, rows_a_batch: int = 16 * 1024) -> Iterator[pa.RecordBatch]:
     """All lists of a version, each file checked against the manifest before its first row is given.
 
@@ -325,7 +331,6 @@ def _refuse_overwriting(out: Folder, version: str) -> None:
 
 
 def _not_published(out: Folder, version: str) -> str:
-    keys = (key.split("/") for key in out.list(RECOMMENDATIONS_PREFIX))
-    there = sorted({key[1] for key in keys if "/".join(key) == manifest_key(key[1])})
+    there = published_versions(out)
     told = f"there are: {', '.join(there[-10:])}" if there else "there are none"
     return f"{out.uri_of(manifest_key(version))}: there is no such version; {told}"

@@ -1,13 +1,13 @@
-"""Metrics of lists of ten, with binary relevance: one value a row, a row being one list and its truth.
+"""Metrics of lists' first k items, with binary relevance: a value a row, a row being a list and its truth.
 
-Of a list its first ten items count; a shorter one is judged as if what is missing were wrong. All values
-equal those of ranx but average precision, which is divided by what ten places can hold, min(10, |truth|), and
-in ranx by |truth|: here a perfect list is worth 1 however long the truth is.
+A list of fewer than k is judged as if what is missing were wrong. All values equal those of ranx but average
+precision, which is divided by what k places can hold, min(k, |truth|), and in ranx by |truth|: here a perfect
+list is worth 1 however long the truth is.
 
 Items of a list are distinct, as all lists of this product are.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -16,47 +16,77 @@ import numpy.typing as npt
 from training.interactions import BoolArray
 
 K: Final = 10
-METRICS: Final = (f"precision@{K}", f"recall@{K}", f"ndcg@{K}", f"map@{K}", f"hit_rate@{K}")
+DEPTH: Final = 20
+"""How far down a list is looked, to tell what another K would have shown."""
 
 DoubleArray = npt.NDArray[np.float64]
-
-_RANKS: Final = np.arange(1, K + 1)
-_DISCOUNTS: Final = 1 / np.log2(_RANKS + 1)
-_IDEAL_GAINS: Final = np.r_[0.0, np.cumsum(_DISCOUNTS)]
+IntegerArray = npt.NDArray[np.integer]
 
 
-def hits_of(shown: Sequence[str], truth: Collection[str]) -> list[bool]:
-    """For each of the first ten ranks whether the item there is in the truth; never fewer than ten."""
-    hits = [item in truth for item in shown[:K]]
-    return hits + [False] * (K - len(hits))
+def precision(hits: BoolArray, truths: IntegerArray) -> DoubleArray:  # noqa: ARG001 - as all metrics
+    """Hits / k."""
+    values: DoubleArray = hits.mean(axis=1)
+    return values
 
 
-def row_values(hits: BoolArray, truths: npt.NDArray[np.integer]) -> dict[str, DoubleArray]:
-    """The metrics, under `METRICS`, of n rows: `hits` is n × ten, `truths` how many items are right in each.
+def recall(hits: BoolArray, truths: IntegerArray) -> DoubleArray:
+    """Hits / |truth|."""
+    values: DoubleArray = hits.sum(axis=1) / truths
+    return values
 
-    - precision: hits / 10
-    - recall: hits / |truth|
-    - NDCG: gains discounted by log2(rank + 1), over those of the best list of at most ten (Järvelin and
-      Kekäläinen, 2002)
-    - MAP: precision at each hit's rank, added up, / min(10, |truth|)
-    - hit rate: whether there is a hit
+
+def ndcg(hits: BoolArray, truths: IntegerArray) -> DoubleArray:
+    """Gains discounted by log2(rank + 1), over those of the best list of k (Järvelin, Kekäläinen, 2002)."""
+    discounts = 1 / np.log2(np.arange(hits.shape[1]) + 2)
+    ideal = np.r_[0.0, np.cumsum(discounts)]
+    # Not by a matrix product, whose sums depend on the machine's threads.
+    gains = np.where(hits, discounts, 0.0).sum(axis=1)
+    values: DoubleArray = gains / ideal[np.minimum(hits.shape[1], truths)]
+    return values
+
+
+def average_precision(hits: BoolArray, truths: IntegerArray) -> DoubleArray:
+    """Precision at each hit's rank, added up, / min(k, |truth|)."""
+    at_rank = np.cumsum(hits, axis=1) / (np.arange(hits.shape[1]) + 1)
+    values: DoubleArray = np.where(hits, at_rank, 0.0).sum(axis=1) / np.minimum(hits.shape[1], truths)
+    return values
+
+
+def hit_rate(hits: BoolArray, truths: IntegerArray) -> DoubleArray:  # noqa: ARG001 - as all metrics
+    """Whether there is a hit."""
+    values: DoubleArray = (hits.sum(axis=1) > 0).astype(np.float64)
+    return values
+
+
+ListMetric = Callable[[BoolArray, IntegerArray], DoubleArray]
+"""From `hits`, n × k, and how many items are right in each of the n lists, at least 1, to n values."""
+
+LIST_METRICS: Final[dict[str, ListMetric]] = {
+    "precision": precision,
+    "recall": recall,
+    "ndcg": ndcg,
+    "map": average_precision,
+    "hit_rate": hit_rate,
+}
+"""What every list is judged by; a new metric is a function that is added here."""
+
+METRICS: Final = tuple(f"{name}@{K}" for name in LIST_METRICS)
+
+
+def hits_of(shown: Sequence[str], truth: Collection[str], k: int = K) -> list[bool]:
+    """For each of the first k ranks whether the item there is in the truth; never fewer than k."""
+    hits = [item in truth for item in shown[:k]]
+    return hits + [False] * (k - len(hits))
+
+
+def row_values(hits: BoolArray, truths: IntegerArray, k: int = K) -> dict[str, DoubleArray]:
+    """The metrics at k of n rows: `hits` is n × at least k, `truths` how many items are right in each.
 
     Raises ValueError where there is no truth in a row: nothing can be judged by it.
     """
     if np.any(truths < 1):
         raise ValueError("a row without truth cannot be judged")
-    found = hits.sum(axis=1)
-    possible = np.minimum(K, truths)
-    precision_at = np.cumsum(hits, axis=1) / _RANKS
-    values = (
-        found / K,
-        found / truths,
-        # Not by a matrix product, whose sums depend on the machine's threads.
-        np.where(hits, _DISCOUNTS, 0.0).sum(axis=1) / _IDEAL_GAINS[possible],
-        np.where(hits, precision_at, 0.0).sum(axis=1) / possible,
-        (found > 0).astype(np.float64),
-    )
-    return dict(zip(METRICS, values, strict=True))
+    return {f"{name}@{k}": metric(hits[:, :k], truths) for name, metric in LIST_METRICS.items()}
 
 
 def coverage(shown: Collection[str], known: Collection[str]) -> float | None:

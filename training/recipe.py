@@ -5,11 +5,12 @@ visitors of the same windows. Nothing here looks at an event that is not older t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import structlog
 
+from training import source_shares
 from training.blend_examples import BlendExamples, Fading, Visitors, blend_examples, visitors_within
 from training.blend_fit import FittedBlend, fit_blend
 from training.bought_together import bought_together
@@ -17,20 +18,26 @@ from training.candidates import Candidates, best_per_user, no_candidates
 from training.candidates.generator import Generator, fit_generator
 from training.candidates.pool import Pool
 from training.catalogue import Catalogue
+from training.checkpoints import Keep, keep_nothing
 from training.errors import TooLittleDataError
+from training.explainer import Explainer
+from training.explanation import ExplainedUser
 from training.interactions import IntArray, Interactions, distinct
 from training.lists import Lists
 from training.popular_by_category import popular_by_category
+from training.progress import each
 from training.ranking import Ranker, Scores
 from training.ranking.choice import Choice, choose_ranker
 from training.ranking.examples import Examples, Featured, examples, featured
 from training.ranking.prior import PriorRanker
+from training.ranking_metrics import K
 from training.repurchase import exclude_purchased_by_category, is_repurchase_worth_showing
 from training.served import Served
 from training.settings import Hyperparameters
 from training.shop_items import ShopItems
+from training.source_shares import Proposed, found_by_source
 from training.split import Window, windows
-from training.steps import step
+from training.steps import part
 
 log = structlog.get_logger()
 
@@ -38,35 +45,37 @@ USERS_AT_ONCE = 5_000
 """Users whose candidates are ranked at a time: bounds the memory."""
 MOST_BLEND_VISITORS = 1_500
 """Visitors of a window that the blend is fitted on."""
+EXAMPLES = 10
+"""Users whose answers are explained, for people to look at."""
 POPULAR_IN_FIT = 50
 """How far down the popular list the fit of the blend looks."""
 
 
 def fit_served(
-    events: Interactions, *, now: int, settings: Hyperparameters, catalogue: Catalogue | None = None
+    events: Interactions,
+    *,
+    now: int,
+    settings: Hyperparameters,
+    catalogue: Catalogue | None = None,
+    keep: Keep = keep_nothing,
 ) -> Served[Lists]:
     """Learn all that is served from `events`, all older than `now`: ranker, blend, switches, lists.
 
     Whatever is fitted or chosen is fitted and chosen on these events alone, so a backtest may call it at
-    any moment.
+    any moment. What earlier windows taught is kept: a run that was interrupted needn't learn it again.
     """
     events = events.compact()
     items = ShopItems.of(events, catalogue, now=now)
     events = items.extended(events)
-    with step("lessons"):
-        lessons = [
-            _lesson(events, window, catalogue, settings) for window in _lesson_windows(events, now, settings)
-        ]
-    with step("ranker"):
-        choice = choose_ranker([lesson.examples for lesson in lessons], settings)
-    with step("blend"):
-        blend = _fit_blend(lessons, choice, events, settings)
-    del lessons
-    with step("candidates"):
+    taught = keep(f"taught-{now}", lambda: _teach(events, now, settings, catalogue))
+    blend = taught.blend
+    with part("candidates"):
         stage = featured(fit_generator(events, items, now=now, settings=settings), threads=settings.threads)
-    with step("lists"):
-        lists = _lists(stage, choice.ranker, blend, settings)
-    return Served(
+    ranker = _meeting_features(taught.ranker, stage)
+    with part("lists"):
+        personal, shown = _personal(stage, ranker, settings)
+        lists = _lists(stage, personal, blend, settings)
+    served = Served(
         lists=lists,
         weights=blend.weights,
         exclude_purchased=not is_repurchase_worth_showing(events),
@@ -74,12 +83,45 @@ def fit_served(
         category_of=items.category_of,
         unavailable=items.named(~stage.generator.available),
         until=now,
+        ranker=ranker,
         notes={
-            "ranking": choice.document(),
+            "ranking": taught.ranking | {"importance": ranker.importance()},
+            "sources": source_shares.document(taught.found, shown),
             "blend": {"visitors": blend.n_visitors, "measures": blend.measures},
             "event_weights": stage.generator.event_weights,
         },
     )
+    explainer = Explainer(
+        stage, ranker, blend.measures, settings.candidates_per_source, settings.history_length
+    )
+    with part("examples"):
+        return replace(served, examples=_examples(served, explainer, settings))
+
+
+@dataclass(frozen=True)
+class Taught:
+    """What earlier windows taught."""
+
+    ranker: Ranker
+    ranking: dict[str, object]
+    """Which ranker, and why."""
+    blend: FittedBlend
+    found: Proposed
+    """What came true, by the source that had proposed it."""
+
+
+def _teach(events: Interactions, now: int, settings: Hyperparameters, catalogue: Catalogue | None) -> Taught:
+    with part("lessons"):
+        fitting = _lesson_windows(events, now, settings)
+        lessons = [
+            _lesson(events, window, catalogue, settings) for window in each(fitting, "lessons", "window")
+        ]
+    learnt_from = [lesson.examples for lesson in lessons]
+    with part("ranker"):
+        choice = choose_ranker(learnt_from, settings)
+    with part("blend"):
+        blend = _fit_blend(lessons, choice, events, settings)
+    return Taught(choice.ranker, choice.document(), blend, found_by_source(learnt_from))
 
 
 @dataclass(frozen=True)
@@ -172,12 +214,20 @@ def _fit_blend(
     )
 
 
-def _lists(stage: Featured, ranker: Ranker, blend: FittedBlend, settings: Hyperparameters) -> Lists:
+def _meeting_features(ranker: Ranker, stage: Featured) -> Ranker:
+    """Where there was no window to learn from, the prior has met no feature yet."""
+    if not isinstance(ranker, PriorRanker) or ranker.names:
+        return ranker
+    _, names, _ = stage.candidates(np.empty(0, dtype=np.int32), per_source=1)
+    return PriorRanker(names)
+
+
+def _lists(stage: Featured, personal: Candidates, blend: FittedBlend, settings: Hyperparameters) -> Lists:
     generator = stage.generator
     everybody = np.zeros(1, dtype=np.int32)
     return Lists(
         events=generator.events,
-        personal=_personal(stage, ranker, settings),
+        personal=personal,
         similar=_similar(generator, blend.measures, settings.similar_length),
         popular=_available(generator, generator.popular.candidates(everybody, settings.popular_length)),
         bought_together=bought_together(
@@ -199,18 +249,36 @@ def _lists(stage: Featured, ranker: Ranker, blend: FittedBlend, settings: Hyperp
     )
 
 
-def _personal(stage: Featured, ranker: Ranker, settings: Hyperparameters) -> Candidates:
-    """The list of every user with events, ranked, some users at a time."""
+def _personal(stage: Featured, ranker: Ranker, settings: Hyperparameters) -> tuple[Candidates, Proposed]:
+    """The ranked list of every user with events, some users at a time; and who proposed the first items."""
     users = stage.generator.events.distinct_users()
-    found = [no_candidates()]
-    for start in range(0, len(users), USERS_AT_ONCE):
-        pool, names, matrix = stage.candidates(
+    found, shown = [no_candidates()], Proposed()
+    for start in each(range(0, len(users), USERS_AT_ONCE), "lists", f"{USERS_AT_ONCE} users"):
+        pool, _, matrix = stage.candidates(
             users[start : start + USERS_AT_ONCE], settings.candidates_per_source
         )
-        if isinstance(ranker, PriorRanker):  # where there was no window, it has met no features yet
-            ranker = PriorRanker(names)
-        found.append(_ranked(pool, ranker.scores(matrix), settings.personal_length))
-    return _joined(found)
+        ranked = _ranked(pool, ranker.scores(matrix), settings.personal_length)
+        first = ranked.ranks() < K
+        keys = ranked.users[first].astype(np.int64) * len(stage.generator.items) + ranked.items[first]
+        shown.add(pool, np.searchsorted(pool.keys, keys), len(keys))
+        found.append(ranked)
+    return _joined(found), shown
+
+
+def _examples(
+    served: Served[Lists], explainer: Explainer, settings: Hyperparameters
+) -> tuple[ExplainedUser, ...]:
+    """Some users, from those with the shortest histories to those with the longest, and why they get what."""
+    events = served.lists.events
+    users, counts = np.unique(events.users, return_counts=True)
+    order = np.random.default_rng(settings.seed).permutation(len(users))
+    by_history = users[order][np.argsort(counts[order], kind="stable")]
+    places = np.linspace(0, len(users) - 1, min(EXAMPLES, len(users))).round().astype(np.int64)
+    explained = []
+    for user_id in events.user_ids[by_history[places]].tolist():
+        shown = served.answer(user_id, [], now=served.until, limit=K)
+        explained.append(explainer.explain(user_id, shown))
+    return tuple(explained)
 
 
 def _ranked(pool: Pool, scores: Scores, length: int) -> Candidates:

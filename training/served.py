@@ -4,9 +4,19 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from contract.blending import BlendWeights, ScoredItem, blend, has_news, merge_histories, recent_items
+from contract.blending import (
+    BlendedItem,
+    BlendWeights,
+    ScoredItem,
+    blend,
+    has_news,
+    merge_histories,
+    recent_items,
+)
 from contract.events import Event
 from contract.purchases import excluded_purchases
+from training.explanation import ExplainedUser
+from training.ranking import Ranker
 
 
 class ServedLists(Protocol):
@@ -47,6 +57,10 @@ class Served(Generic[L_co]):
     """Items that can't be had; stored lists don't have them, but a visitor's history may."""
     notes: Mapping[str, Any] = field(default_factory=dict)
     """What the training chose, and why: for people."""
+    ranker: Ranker | None = None
+    """What ranked the personal lists, where the training is at hand."""
+    examples: tuple[ExplainedUser, ...] = ()
+    """Some users whose answers are explained."""
 
     def answer(
         self,
@@ -58,6 +72,19 @@ class Served(Generic[L_co]):
         exclude: Collection[str] = frozenset(),
     ) -> list[str]:
         """What the API answers at `now`, ms UTC; `live` are the events since the training, newest first."""
+        blended = self.blended(user_id, live, now=now, limit=limit, exclude=exclude)
+        return [item.item_id for item in blended]
+
+    def blended(
+        self,
+        user_id: str,
+        live: Sequence[Event],
+        *,
+        now: int,
+        limit: int,
+        exclude: Collection[str] = frozenset(),
+    ) -> list[BlendedItem]:
+        """The same with scores, and the part of the blend that each item is there for."""
         stored = self.lists.history_of(user_id)
         history = merge_histories(live, stored, length=self.weights.history_length)
         bought = excluded_purchases(
@@ -67,7 +94,7 @@ class Served(Generic[L_co]):
             category_of=self.category_of,
         )
         gone = {event.item_id for event in history if event.item_id in self.unavailable}
-        blended = blend(
+        return blend(
             history=history,
             personal=self.lists.personal_of(user_id),
             similar={item: self.lists.similar_to(item) for item in recent_items(history, self.weights)},
@@ -78,4 +105,3 @@ class Served(Generic[L_co]):
             limit=limit,
             exclude=bought | gone | set(exclude),
         )
-        return [item.item_id for item in blended]

@@ -1,9 +1,23 @@
-"""Everything that a training run can be told, typed and validated, and read at the edge alone."""
+"""Everything that a training run can be told, typed and validated, and read at the edge alone.
+
+`python -m training.settings` tells every hyperparameter, its value and where that came from.
+"""
 
 import difflib
-from typing import Annotated, Any, Literal, Self
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contract.events import TARGET_EVENT_TYPES
@@ -14,25 +28,57 @@ Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+@dataclass(frozen=True)
+class Tunable:
+    """Mark of a hyperparameter that is worth a search: `training.tune` looks from `low` to `high`."""
+
+    low: float
+    high: float
+    log: bool = False
+    """Whether a step is a factor instead of a summand."""
+
+
 def _absent_where_empty(value: Any) -> Any:
     # A DAG passes the name of what is served, and before the first version there is none.
     return None if value == "" else value
 
 
-def _names(value: Any) -> Any:
-    return tuple(filter(None, value.split(","))) if isinstance(value, str) else value
+def _split(value: Any) -> Any:
+    """Names separated by commas, as strings have them."""
+    return (
+        tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+    )
+
+
+def _without_commas(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if not name or name != name.strip() or "," in name:
+            raise ValueError(f"expected names without commas or spaces around them, found {name!r}")
+    return names
+
+
+def _known_moment(text: str | None) -> str | None:
+    if text is not None:
+        try:
+            parse_moment(text)
+        except BadInputError as error:
+            raise ValueError(str(error)) from error
+    return text
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_without_commas)]
 
 
 class Hyperparameters(BaseModel):
     """What shapes the model. SageMaker passes each as a string; the names are the same everywhere."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
-    as_of: str | None = None
+    as_of: Annotated[str | None, BeforeValidator(_absent_where_empty), AfterValidator(_known_moment)] = None
     """The moment to take for now, ISO 8601; events after it are left out. Default: the data's own end."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Of everything random."""
-    targets: Annotated[tuple[str, ...], BeforeValidator(_names), Field(min_length=1)] = TARGET_EVENT_TYPES
+    targets: Annotated[Names, Field(min_length=1)] = TARGET_EVENT_TYPES
     """The kinds of events to bring about, separated by commas; recommendations are judged by them."""
     evaluation_days: Annotated[float, Field(gt=0)] = 14
     """Length of a window of days held out, whose carts and purchases are to be foretold."""
@@ -56,61 +102,87 @@ class Hyperparameters(BaseModel):
     """The least ratio of how many items personal lists show in their first ten to the served version's."""
     gate_min_overlap: Share = 0.01
     """The least share of a user's ten items that must stay, in the mean, against what is served now."""
-    history_length: Count = 50
+    history_length: Annotated[Count, Tunable(10, 200, log=True)] = 50
     """How many of a visitor's latest events the blend looks at."""
-    recent_items: Count = 20
+    recent_items: Annotated[Count, Tunable(5, 50, log=True)] = 20
     """How many of a visitor's latest distinct items lend their similar lists."""
     personal_length: Count = 100
     """Items in a user's stored list."""
-    similar_length: Count = 50
+    similar_length: Annotated[Count, Tunable(20, 100, log=True)] = 50
     """Items in an item's stored list of similar ones."""
     popular_length: Count = 200
     """Items in the list of popular ones."""
-    item_item_history: Count = 200
+    item_item_history: Annotated[Count, Tunable(20, 500, log=True)] = 200
     """How many of a user's latest distinct items tell which items go together."""
-    als_factors: Count = 64
+    als_factors: Annotated[Count, Tunable(16, 128, log=True)] = 64
     """Length of ALS' vectors of users and items."""
     als_iterations: Count = 15
     """Passes of ALS over the data."""
-    als_regularization: Annotated[float, Field(ge=0)] = 0.05
+    als_regularization: Annotated[float, Field(ge=0), Tunable(0.001, 1.0, log=True)] = 0.05
     """How strongly ALS keeps its vectors short."""
-    als_alpha: Annotated[float, Field(gt=0)] = 1.0
+    als_alpha: Annotated[float, Field(gt=0), Tunable(0.1, 20.0, log=True)] = 1.0
     """How much an event raises ALS' confidence above that in its absence."""
     category_length: Count = 100
     """Items in a category's list of popular ones."""
-    candidates_per_source: Count = 40
+    candidates_per_source: Annotated[Count, Tunable(15, 120, log=True)] = 40
     """How many items each source proposes for a user, for the ranker to choose from."""
-    without_sources: Annotated[tuple[str, ...], BeforeValidator(_names)] = ()
+    without_sources: Names = ()
     """Candidate sources to leave out, by name, separated by commas."""
-    fit_windows: Count = 6
+    fit_windows: Annotated[Count, Tunable(1, 8)] = 6
     """At most so many windows of `evaluation_days` before now teach the ranker and the blend."""
     fit_users: Count = 10_000
     """With so many users who carted or bought, no earlier window is looked at."""
     ranker: Literal["auto", "linear", "boosted"] = "auto"
     """What ranks the candidates; `auto` takes what ranks better on the days that it has not seen."""
-    ranker_iterations: Count = 100
+    ranker_iterations: Annotated[Count, Tunable(30, 400, log=True)] = 100
     """Trees of the boosted ranker."""
-    ranker_depth: Annotated[int, Field(ge=1, le=16)] = 6
+    ranker_depth: Annotated[int, Field(ge=1, le=16), Tunable(3, 8)] = 6
     """Their depth."""
-    ranker_learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.1
+    ranker_learning_rate: Annotated[float, Field(gt=0, le=1), Tunable(0.02, 0.3, log=True)] = 0.1
     """How much each tree adds."""
     threads: Annotated[int, Field(ge=0)] = 0
     """Threads to compute with; 0 takes all that the machine has."""
 
+    @field_validator("*", mode="before")
     @classmethod
-    def from_strings(cls, values: dict[str, Any]) -> Self:
-        """Hyperparameters out of strings.
+    def _no_truth_value(cls, value: Any) -> Any:
+        # Pydantic takes true for 1.
+        if isinstance(value, bool):
+            raise ValueError("expected a number or a text, not a truth value")  # noqa: TRY004 - pydantic's
+        return value
 
-        Raises BadInputError that names the field, what is wrong with it, and the nearest known name.
+    @classmethod
+    def from_strings(cls, values: Mapping[str, Any]) -> Self:
+        """Hyperparameters as SageMaker passes them.
+
+        Raises BadInputError that names every field with a problem, what is wrong, and the nearest known name.
+        """
+        return cls.of(values, dict.fromkeys(values, "hyperparameters"))
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], places: Mapping[str, str]) -> Self:
+        """Hyperparameters out of strings or native values; `places` tells where each came from.
+
+        Raises BadInputError that tells all problems at once, each with its place.
         """
         try:
-            settings = cls.model_validate(values)
+            return cls.model_validate(dict(values))
         except ValidationError as error:
-            problems = "; ".join(_explain(dict(problem), cls) for problem in error.errors())
-            raise BadInputError(f"hyperparameters: {problems}") from error
-        if settings.as_of is not None:
-            parse_moment(settings.as_of)
-        return settings
+            problems = [(problem["loc"][0], _explain(dict(problem), cls)) for problem in error.errors()]
+            raise BadInputError(
+                "; ".join(f"{places[str(name)]}: {told}" for name, told in problems)
+            ) from error
+
+    def strings(self) -> dict[str, str]:
+        """As SageMaker passes them; those that are absent aren't in it."""
+        return {name: text_of(value) for name, value in self if value is not None}
+
+
+def text_of(value: Any) -> str:
+    """A hyperparameter's value as `--set` and SageMaker have it; an absent one is empty."""
+    if value is None:
+        return ""
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 class Environment(BaseSettings):
@@ -143,9 +215,41 @@ class Environment(BaseSettings):
             raise BadInputError(f"environment variables are missing or wrong: {names}") from error
 
 
+class MlflowPlace(BaseSettings):
+    """Where a search for settings is recorded, from the environment variables that a training reads, too."""
+
+    model_config = SettingsConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    mlflow_tracking_uri: Annotated[str | None, BeforeValidator(_absent_where_empty)] = None
+    """The MLflow server; nothing is recorded when it is not set."""
+    mlflow_experiment: str = "shop-recommender"
+    """The MLflow experiment that the runs belong to."""
+
+
 def _explain(problem: dict[str, Any], model: type[BaseModel]) -> str:
-    name = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] != "extra_forbidden":
-        return f"{name}={problem['input']!r}: {problem['msg']}"
-    near = difflib.get_close_matches(name, model.model_fields, n=1, cutoff=0)
-    return f"{name} is unknown; the nearest is {near[0]}"
+    name = str(problem["loc"][0])
+    if problem["type"] == "extra_forbidden":
+        return f"{name} is unknown; the nearest is {_nearest(name, tuple(model.model_fields))}"
+    given = f"{name}={_shown(problem['input'])}"
+    if problem["type"] == "literal_error":
+        allowed = get_args(model.model_fields[name].annotation)
+        nearest = _nearest(str(problem["input"]), allowed)
+        return f"{given}: expected one of {', '.join(allowed)}; the nearest is {nearest}"
+    told = problem["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    return f"{given}: {told}"
+
+
+def _shown(value: Any) -> str:
+    return text_of(value) if isinstance(value, str | tuple) else repr(value)
+
+
+def _nearest(name: str, known: tuple[str, ...]) -> str:
+    return difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
+
+
+if __name__ == "__main__":
+    # The listing reads this very module: imported a second time, its fields would lose their docstrings.
+    sys.modules["training.settings"] = sys.modules[__name__]
+    from training.settings_listing import main
+
+    sys.exit(main())

@@ -1,21 +1,42 @@
-"""What a part of the training takes: told when it is done."""
+"""What the steps of a training take: told when they are done."""
 
 import resource
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import structlog
+
+from training.progress import doing
 
 log = structlog.get_logger()
 
 
+@dataclass
+class Steps:
+    """How long each step of a run took, in seconds, by name."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time a block, and tell that it began and ended."""
+        log.info("step started", step=name)
+        started = time.monotonic()
+        with doing(name):
+            yield
+        self.seconds[name] = time.monotonic() - started
+        log.info("step finished", step=name, seconds=round(self.seconds[name], 2))
+
+
 @contextmanager
-def step(name: str) -> Iterator[None]:
-    """Tell the seconds of a block, and the process's peak memory by its end, in MB."""
+def part(name: str) -> Iterator[None]:
+    """Tell the seconds of a part of a step, and the process's peak memory by its end, in MB."""
     started = time.monotonic()
-    yield
+    with doing(name):
+        yield
     log.info("part finished", part=name, seconds=round(time.monotonic() - started, 2), peak_mb=peak_mb())
 
 

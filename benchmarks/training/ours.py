@@ -28,7 +28,7 @@ from training.publish import publish_version
 from training.recipe import fit_served
 from training.served import Served
 from training.settings import Hyperparameters
-from training.steps import step
+from training.steps import part
 from training.storage import Folder
 
 _MEBIBYTE = 2**20 / 1e6
@@ -62,13 +62,13 @@ class Retrained:
 def retrain(file: Path, settings: Hyperparameters) -> Retrained:
     """Retrain on a file of events in order of time; the version goes to a temporary folder."""
     with _told_parts() as parts, tempfile.TemporaryDirectory(prefix="retrain-") as folder:
-        with step("read"):
+        with part("read"):
             events = read_shop(file)
         now = int(events.timestamps[-1]) + 1
         started = time.perf_counter()
         # A copy, as a training takes one for each moment that it learns at.
         served = fit_served(events.before(now), now=now, settings=settings)
-        with step("publish"):
+        with part("publish"):
             published = publish_version(
                 Folder(Path(folder)), served.lists.tables(), manifest=_manifest(events, served, now)
             )

@@ -28,7 +28,7 @@ from rich.console import Console
 from contract.events import VIEW
 from contract.gate import GATE_NAME, GateDecision, Outcome
 from contract.recommendations import ListKind, Manifest
-from contract.s3_layout import CATALOGUE_PREFIX, EVENTS_PREFIX
+from contract.s3_layout import CATALOGUE_PREFIX, EVENTS_PREFIX, MODEL_REPORT_NAME
 from lambdas.migrate_database.migrate import migrate
 from training.catalogue import latest_catalogue
 from training.catalogue_loader import load_catalogue
@@ -218,6 +218,8 @@ def train_step(options: Options, story: Story, parts: Parts) -> Manifest:
             folder=job,
             log=options.logs / "training.log",
         )
+    report = options.folder / "model-report.html"
+    shutil.copyfile(model / MODEL_REPORT_NAME, report)
     decision = GateDecision.from_json((model / GATE_NAME).read_bytes())
     story.say(f"the gate: {decision.outcome}, {decision.reason}")
     if decision.outcome is not Outcome.PROMOTED:
@@ -229,6 +231,7 @@ def train_step(options: Options, story: Story, parts: Parts) -> Manifest:
     ranking = manifest.notes["ranking"]
     story.say(f"personal lists by the {ranking['ranker']} ranker: {ranking['reason']}")
     story.evaluation(manifest.metrics)
+    story.say(f"how good it is, for whom and why: {report}")
     return manifest
 
 
@@ -361,7 +364,7 @@ def summarize(
         "version": manifest.version,
         "loaded_users": loaded_users(parts.database_url),
         "mlflow": {"run_id": run.info.run_id, "experiment": manifest.mlflow["experiment"]},
-        "ranking": manifest.notes["ranking"],
+        "ranking": {name: manifest.notes["ranking"][name] for name in ("ranker", "reason", "ndcg@10")},
         "evaluation": manifest.metrics,
         "requests": {
             "total": traffic.total,

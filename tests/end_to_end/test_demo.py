@@ -110,6 +110,7 @@ def test_a_small_shop_from_end_to_end(small_shop: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == "demo: ok"
     assert done.stderr == ""
+    assert "<h1>" in (tmp_path / "model-report.html").read_text()
     summary = json.loads((tmp_path / "summary.json").read_text())
     check_summary(summary)
     session = summary["evaluation"]["session"]

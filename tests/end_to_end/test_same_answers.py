@@ -74,7 +74,7 @@ def test_the_api_answers_what_was_evaluated(
     found = visitors(events, window, max_users=VISITORS, seed=0)
     assert len(found) == VISITORS
     for visitor in found:
-        evaluated = answer(served, visitor, protocol, start=window.start)
+        evaluated = [item.item_id for item in answer(served, visitor, protocol, start=window.start)]
         if protocol == "session":
             now = visitor.first_target
             posted = [

@@ -317,6 +317,18 @@ def test_a_sample_of_users_is_taken_where_there_are_more(shop: Path, tmp_path: P
     assert set(first.lists.user_id) == set(again.lists.user_id) != set(other.lists.user_id)
 
 
+def test_settings_come_from_a_file_below_what_the_command_line_tells(shop: Path, tmp_path: Path) -> None:
+    file = tmp_path / "tuned.toml"
+    file.write_text('evaluation_days = 6\nseed = 7\nals_factors = 4\nfit_windows = 1\nranker = "boosted"\n')
+    options = ("--protocol", "batch", "--windows", "1", "--models", "served", "--settings", str(file))
+    of_file = Measured(tmp_path, shop, *options).document
+    assert (of_file["days"], of_file["seed"]) == (6, 7)
+    # Of QUICK, which the command line has as well.
+    assert of_file["windows"][0]["learnt"]["ranking"]["ranker"] == "linear"
+    own = Measured(tmp_path, shop, *options, "--days", "5", "--seed", "8").document
+    assert (own["days"], own["seed"]) == (5, 8)
+
+
 def fails(events: Path, folder: Path, *options: str) -> list[str]:
     return [str(events), "--protocol", "batch", "--out", str(folder / "result.json"), *QUICK, *options]
 
@@ -346,7 +358,12 @@ def test_events_that_nothing_can_be_measured_by_are_refused(
     ("options", "message"),
     [
         (["--models", "served,poplar"], "no model 'poplar'; expected some of served, popular"),
-        (["--set", "als_factor=3"], "als_factor is unknown; the nearest is als_factors"),
+        (["--set", "als_factor=3"], "--set: als_factor is unknown; the nearest is als_factors"),
+        (["--settings", "nowhere.toml"], "nowhere.toml: cannot be read: No such file or directory"),
+        (
+            ["--threads", "-1", "--set", "seed=x"],
+            "--threads: threads=-1: expected greater than or equal to 0",
+        ),
         (["--recommendations", "lists.parquet", "--models", "popular"], "name it in --models"),
         (
             ["--out", "nowhere/result.json"],

@@ -10,6 +10,7 @@ from training.bootstrap import (
     UndefinedRatioError,
     holm,
     mean_interval,
+    mean_intervals,
     p_value_greater,
     paired_difference,
     paired_ratio,
@@ -55,6 +56,27 @@ def test_an_interval_holds_the_truth_about_as_often_as_it_says() -> None:
         found = mean_interval((random.random(200) < 0.3).astype(float), np.arange(200), draws=500, seed=seed)
         held += found.low <= 0.3 <= found.high
     assert 180 <= held <= 199
+
+
+def test_intervals_of_many_columns_are_those_of_each() -> None:
+    users = np.random.default_rng(11).integers(0, 150, size=400)
+    columns = [VALUES**power for power in range(1, 13)] + [np.zeros(400), -np.zeros(400)]
+    for column, found in zip(columns, mean_intervals(columns, users, draws=8_000), strict=True):
+        alone = mean_interval(column, users, draws=8_000, seed=1)
+        width = alone.high - alone.low
+        assert found.value == alone.value
+        assert found.low == pytest.approx(alone.low, abs=width / 20)
+        assert found.high == pytest.approx(alone.high, abs=width / 20)
+    assert mean_intervals(columns, users, draws=100) == mean_intervals(columns, users, draws=100)
+    assert mean_intervals([], users) == []
+
+
+def test_columns_of_users_who_look_alike_are_drawn_as_one_group() -> None:
+    hits = (VALUES > 0.5).astype(float)
+    columns = [hits * factor for factor in range(12)]
+    sums, sizes = bootstrap._groups(USERS, tuple(columns))
+    assert sums.shape == (2, 13)
+    assert sorted(sizes) == sorted([np.sum(hits == 0), np.sum(hits == 1)])
 
 
 def test_one_user_alone_leaves_nothing_to_draw() -> None:

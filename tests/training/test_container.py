@@ -1,11 +1,15 @@
 """The training container's program, run as SageMaker runs it, against real MLflow and a real S3 API."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import mlflow
@@ -18,10 +22,12 @@ from twin.processes import Server
 from contract.recommendations import ListKind, Manifest
 from contract.s3_layout import lists_name, manifest_key, version_prefix
 from tests.training.shops import DAY, events_table, two_camps
+from training.compare import compare
 from training.events import dataset_fingerprint, read_events
 from training.generate_shop import generate_shop
 from training.import_events import import_events
 from training.publish import read_manifest
+from training.settings import Hyperparameters
 from training.shop.simulation import ShopSettings
 from training.storage import Folder
 
@@ -148,6 +154,49 @@ def test_a_job_leaves_a_version_a_run_and_a_registered_model(
     assert answers["item_ids"][1] == popular["item_ids"][:3]
 
 
+def test_a_run_is_found_again_by_all_that_it_was_made_of(
+    job: Job, tmp_path: Path, mlflow_server: str
+) -> None:
+    give_events(job, tmp_path)
+    runs = []
+    client = MlflowClient(mlflow_server)
+    for each in (job.another("one"), job.another("two", ranker="boosted", ranker_iterations="7")):
+        assert each.run().returncode == 0
+        runs.append(client.get_run(read_manifest(job.output, each.gate["version"]).mlflow["run_id"]))
+    one, two = runs
+    assert set(one.data.params) == set(two.data.params) == set(Hyperparameters.model_fields)
+    changed = {name for name, value in one.data.params.items() if two.data.params[name] != value}
+    assert changed == {"ranker", "ranker_iterations"}
+    for tag in ("dataset_fingerprint", "code_fingerprint", "catalogue_version", "as_of"):
+        assert one.data.tags[tag] == two.data.tags[tag]
+    (dataset,) = one.inputs.dataset_inputs
+    assert dataset.dataset.name == "events"
+    assert one.data.tags["dataset_fingerprint"].startswith(dataset.dataset.digest)
+
+    steps = {"read", "evaluate", "gate", "fit", "inspect", "report", "publish"}
+    assert {f"seconds.{step}" for step in steps} <= one.data.metrics.keys()
+    for protocol in ("batch", "session"):
+        for model in ("served", "popular", "recent_popular", "item_item"):
+            name = f"{protocol}.{model}.recall_at_10"
+            figures = [one.data.metrics[f"{name}{suffix}"] for suffix in ("_low", "", "_high")]
+            assert figures == sorted(figures)
+    for curve in ("learnt", "unseen"):
+        losses = client.get_metric_history(two.info.run_id, f"ranking.boosted.logloss_{curve}")
+        assert [loss.step for loss in losses] == list(range(1, 8))
+        assert losses[-1].value < losses[0].value
+
+    artifacts = {artifact.path for artifact in client.list_artifacts(one.info.run_id)}
+    reports = {"report.html", "data_report.html", "data_report.json", "gate.json", "notes.json"}
+    assert reports | {"evaluation_rows.parquet"} <= artifacts
+    version = one.data.tags["as_of"].translate({ord(sign): None for sign in "-:"})
+    (page,) = [key for key in job.output.list("model_reports/") if one.info.run_id[:8] in key]
+    assert mlflow.artifacts.load_text(f"{one.info.artifact_uri}/report.html").encode() == job.output.read(
+        page
+    )
+    assert version[:15] in page
+    assert compare(client, one.info.run_id, two.info.run_id).metrics[0].paired
+
+
 def test_the_same_job_twice_gives_the_same_lists(job: Job, tmp_path: Path) -> None:
     give_events(job, tmp_path)
     lists = []
@@ -234,6 +283,19 @@ def fails(job: Job, *reasons: str) -> None:
     assert job.versions() == []
 
 
+def test_a_place_that_cannot_be_written_is_named_before_anything_is_done(job: Job) -> None:
+    (job.base / "model").touch()
+    fails(job, "model: user id", "can't write here (File exists)")
+
+
+def test_a_reason_that_cannot_be_left_is_in_the_log(job: Job) -> None:
+    (job.base / "output").touch()
+    done = job.run()
+    assert done.returncode == 1
+    assert "the reason could not be left" in done.stdout
+    assert "can't write here" in done.stdout
+
+
 def test_an_unknown_hyperparameter_is_named(job: Job) -> None:
     (job.base / "input/config/hyperparameters.json").write_text('{"als_factor": "8"}')
     fails(job, "als_factor is unknown; the nearest is als_factors")
@@ -267,4 +329,74 @@ def test_sigterm_ends_the_job_with_a_reason_and_no_version(job: Job, tmp_path: P
         os.kill(server.pid, signal.SIGTERM)
         server.stop(timeout=60)
     assert "stopped by SIGTERM" in job.failure
+    assert "goes on from its checkpoint" in job.failure
     assert job.versions() == []
+
+
+def sums(job: Job, version: str) -> list[str]:
+    return [entry.sha256 for entry in read_manifest(job.output, version).files]
+
+
+def stopped_and_started_again(job: Job, log: Path, moments: Iterable[float]) -> int:
+    """Stop the job so many seconds after it began to evaluate, each time anew, then let it end; the stops."""
+    stops = 0
+    for moment in moments:
+        if stopped_at(job, log, moment) == 0:
+            return stops
+        assert "stopped by SIGTERM" in job.failure
+        stops += 1
+    done = job.run()
+    log.write_text(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return stops
+
+
+def stopped_at(job: Job, log: Path, moment: float) -> int:
+    """Run the job, and send it SIGTERM unless it ended before; its exit status."""
+    with log.open("w") as output:
+        process = subprocess.Popen(job.command, env=job.environment, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        while process.poll() is None and "step=evaluate" not in log.read_text():
+            time.sleep(0.05)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(moment)
+        process.terminate()
+        return process.wait(60)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def resumes_to_the_same_lists(job: Job, tmp_path: Path, mlflow_server: str, moments: list[float]) -> None:
+    give_events(job, tmp_path)
+    assert job.run().returncode == 0
+    undisturbed = sums(job, job.gate["version"])
+    disturbed = job.another(f"disturbed-{tmp_path.name}")
+    stops = stopped_and_started_again(disturbed, tmp_path / "log", moments)
+    assert stops > 0
+    assert "taken from the checkpoint" in (tmp_path / "log").read_text()
+    assert sums(disturbed, disturbed.gate["version"]) == undisturbed
+    assert disturbed.gate["outcome"] == job.gate["outcome"]
+
+    client = MlflowClient(mlflow_server)
+    experiment = client.get_experiment_by_name("shop-recommender").experiment_id
+    run_id = read_manifest(disturbed.output, disturbed.gate["version"]).mlflow["run_id"]
+    (run,) = client.search_runs([experiment], filter_string=f"attributes.run_name = '{disturbed.base.name}'")
+    assert (run.info.run_id, run.info.status) == (run_id, "FINISHED")
+    models = client.search_model_versions(f"run_id = '{run.info.run_id}'")
+    assert len(models) == 1
+    assert list((disturbed.base / "checkpoints").iterdir()) == []
+
+
+def test_a_job_that_was_stopped_goes_on_and_gives_the_lists_of_one_that_was_not(
+    job: Job, tmp_path: Path, mlflow_server: str
+) -> None:
+    resumes_to_the_same_lists(job, tmp_path, mlflow_server, [2.0, 1.0, 3.0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+def test_a_job_can_be_stopped_at_any_moment(job: Job, tmp_path: Path, mlflow_server: str, seed: int) -> None:
+    random = Random(seed)
+    moments = [random.uniform(0.5, 15) for _ in range(4)]
+    resumes_to_the_same_lists(job, tmp_path, mlflow_server, moments)

@@ -1,7 +1,6 @@
 import json
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +11,7 @@ import pytest
 from contract.events import ADD_TO_CART, PURCHASE, VIEW
 from contract.s3_layout import data_report_key, data_report_page_key
 from tests.real_events import RETAILROCKET, needs_retailrocket
+from tests.training.pages import Page
 from training.data_report.bots import pseudonym
 from training.data_report.findings import Limits, findings
 from training.data_report.profile import DataProfile, profile_events
@@ -25,45 +25,6 @@ from training.storage import Folder
 
 DAY = 86_400_000
 MONDAY = parse_moment("2026-01-05T00:00:00Z")
-VOID = {"meta", "link", "br", "hr", "img", "input"}
-
-
-class Page(HTMLParser):
-    """Follows what is open, and gathers what a reader and a browser see."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.ids: list[str] = []
-        self.references: list[str] = []
-        self.words: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        if tag not in VOID:
-            self.open.append(tag)
-        self._attributes(attrs)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self._attributes(attrs)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-    def _attributes(self, attrs: list[tuple[str, str | None]]) -> None:
-        for name, value in attrs:
-            if name == "id" and value:
-                self.ids.append(value)
-            if name in {"src", "href", "xlink:href", "action", "data", "poster"} and value:
-                self.references.append(value)
 
 
 def profile_of(tmp_path: Path, events: pa.Table, **options: int) -> DataProfile:

@@ -197,9 +197,10 @@ def test_lists_are_what_is_answered_with_and_without_exclusions(exclude_purchase
     assert len(lists) == 2 * 2 * len(found) == 120
     for visitor in found:
         for protocol in PROTOCOLS:
-            expected = answer(served, visitor, protocol, start=WINDOW.start)
+            expected = [item.item_id for item in answer(served, visitor, protocol, start=WINDOW.start)]
             touched = visitor.touched(protocol)
-            new = answer(served, visitor, protocol, start=WINDOW.start, exclude=touched)
+            blended = answer(served, visitor, protocol, start=WINDOW.start, exclude=touched)
+            new = [item.item_id for item in blended]
             assert lists[protocol, "served", visitor.user_id] == expected
             assert lists[protocol, "discovery", visitor.user_id] == new
             assert len(new) == 10

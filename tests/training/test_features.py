@@ -12,7 +12,9 @@ from training.candidates import Candidates
 from training.candidates.generator import fit_generator
 from training.candidates.pool import Pool, pool
 from training.features.aggregates import RECENT_DAYS, SECONDS_A_DAY, Aggregates, aggregate
-from training.features.matrix import MEMORIES_DAYS, NEVER_DAYS, PRIOR_PEOPLE, feature_matrix, known
+from training.features.items import PRIOR_PEOPLE
+from training.features.matrix import feature_matrix
+from training.features.rows import MEMORIES_DAYS, NEVER_DAYS, known
 from training.interactions import Interactions
 from training.ranking.examples import Examples, examples, featured
 from training.settings import Hyperparameters

@@ -356,7 +356,7 @@ def weigh(
         evaluation=Evaluation.of_nothing(),
         fit_before=recipe_at or (lambda moment: fitted(events, moment)),
         settings=settings,
-    )
+    ).evidence
 
 
 def test_stored_lists_answer_as_those_in_memory(
@@ -701,7 +701,7 @@ def test_pushed_figures_have_labels_of_their_own() -> None:
 
 def test_gate_json_stays_where_the_block_ends_well(folder: Folder, tmp_path: Path) -> None:
     model = Folder(tmp_path / "model")
-    with told(REPORTS[0], model_folder=model, output=folder):
+    with told(REPORTS[0], "<html>", model_folder=model, output=folder):
         assert folder.exists("gates/v1.json")
     assert folder.read("gates/v1.json") == model.read("gate.json") == REPORTS[0].to_json().encode()
 
@@ -712,7 +712,7 @@ class StoppedError(BaseException):
 
 def test_gate_json_goes_where_the_block_fails(folder: Folder, tmp_path: Path) -> None:
     model = Folder(tmp_path / "model")
-    with pytest.raises(StoppedError), told(REPORTS[0], model_folder=model, output=folder):
+    with pytest.raises(StoppedError), told(REPORTS[0], "<html>", model_folder=model, output=folder):
         raise StoppedError
     assert not list(folder.list())
     assert not list(model.list())
@@ -723,7 +723,7 @@ def test_a_bucket_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     model = Folder(tmp_path / "model")
     with (
         pytest.raises(VersionError, match=r"file/gates/v1.json: can't be written"),
-        told(REPORTS[0], model_folder=model, output=Folder(tmp_path / "file")),
+        told(REPORTS[0], "<html>", model_folder=model, output=Folder(tmp_path / "file")),
     ):
         raise AssertionError
     assert not list(model.list())

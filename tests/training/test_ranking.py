@@ -10,12 +10,15 @@ from tests.training.shops import DAY, START, Row, interactions, random_shop
 from training.candidates import Candidates
 from training.candidates.generator import fit_generator
 from training.candidates.pool import pool
+from training.errors import VersionError
 from training.interactions import BoolArray, FloatArray, Interactions
+from training.ranking import Ranker
 from training.ranking.boosted import BoostedRanker
 from training.ranking.choice import FEWEST_FOR_BOOSTED, FEWEST_FOR_LINEAR, choose_ranker, ndcg_of_groups
 from training.ranking.examples import Examples, Featured, examples, featured, stacked
 from training.ranking.linear import LinearRanker
 from training.ranking.prior import SHARES, PriorRanker
+from training.ranking.stored import ranker_from_json, ranker_to_json
 from training.ranking_metrics import K, row_values
 from training.settings import Hyperparameters
 from training.shop_items import ShopItems
@@ -191,7 +194,7 @@ class TestChoice:
         assert choice.reason == (
             f"only {hits} candidates came true, too few for the boosted ranker, which is tried from 500 on"
         )
-        document = {"ranker": "linear", "reason": choice.reason, "ndcg@10": choice.ndcg}
+        document = {"ranker": "linear", "reason": choice.reason, "ndcg@10": choice.ndcg, "curves": {}}
         assert choice.document() == document
 
     def test_from_500_on_both_are_tried(self) -> None:
@@ -283,3 +286,62 @@ def test_the_boosted_ranker_gives_the_same_twice_and_tells_what_it_looks_at() ->
     assert list(importance) == list(part.names)
     assert sum(importance.values()) == pytest.approx(100)
     assert min(importance["feature_0"], importance["feature_1"]) > 10 * importance["feature_2"]
+
+
+@pytest.fixture(scope="module")
+def rankers() -> list[Ranker]:
+    part = learnable(0, is_large)
+    names = ("own_score", "similar_score", *part.names[2:])
+    return [LinearRanker.fit([part]), BoostedRanker.fit([part], SETTINGS), PriorRanker(names)]
+
+
+def test_a_stored_ranker_gives_the_same_scores(rankers: list[Ranker]) -> None:
+    matrix = learnable(1, is_large).matrix
+    for ranker in rankers:
+        read = ranker_from_json(ranker_to_json(ranker))
+        assert (read.name, read.names) == (ranker.name, ranker.names)
+        assert read.scores(matrix).tolist() == ranker.scores(matrix).tolist()
+        assert read.importance() == ranker.importance()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"ranker": "newer"}', '{"ranker": "linear"}'])
+def test_a_stored_ranker_that_cannot_be_read_is_told(text: str) -> None:
+    with pytest.raises(VersionError, match="the stored ranker can't be read"):
+        ranker_from_json(text)
+
+
+def test_contributions_of_features_add_up_to_what_sets_scores_apart(rankers: list[Ranker]) -> None:
+    matrix = learnable(1, is_large).matrix
+    for ranker in rankers:
+        added = ranker.contributions(matrix)
+        assert added.shape == matrix.shape
+        common = ranker.scores(matrix) - added.sum(axis=1)
+        assert np.ptp(common) < 1e-5 * max(1, np.ptp(ranker.scores(matrix)))
+
+
+def test_importance_adds_up_to_a_hundred_and_knows_what_matters(rankers: list[Ranker]) -> None:
+    for ranker in rankers:
+        importance = ranker.importance()
+        assert tuple(importance) == ranker.names
+        assert sum(importance.values()) == pytest.approx(100)
+    linear, boosted, _ = rankers
+    for ranker in (linear, boosted):
+        *told, _, _ = sorted(ranker.importance(), key=lambda name: -ranker.importance()[name])
+        assert set(told) == {"feature_0", "feature_1"}
+
+
+@pytest.mark.parametrize("windows", [1, 3])
+def test_learning_curves_have_a_loss_for_each_tree(windows: int) -> None:
+    parts = [learnable(seed, are_alike, users=300) for seed in range(windows)]
+    curves = choose_ranker(parts, SETTINGS.model_copy(update={"ranker": "boosted"})).curves
+    assert {name: len(losses) for name, losses in curves.items()} == dict.fromkeys(
+        ("learnt", "unseen"), SETTINGS.ranker_iterations
+    )
+    assert curves["learnt"][-1] < curves["learnt"][0]
+    assert curves["unseen"][-1] < curves["unseen"][0]
+    assert curves["learnt"][-1] < curves["unseen"][-1]
+
+
+def test_there_is_no_curve_of_a_ranker_that_grows_no_trees() -> None:
+    choice = choose_ranker([with_hits(FEWEST_FOR_LINEAR)], SETTINGS)
+    assert choice.document()["curves"] == {}

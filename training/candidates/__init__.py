@@ -1,7 +1,6 @@
 """Candidate sources: each proposes, for every user, items with scores.
 
-A source is one class in one file with this protocol. `fit_generator` in
-`training/candidates/generator.py` lists those that the training uses.
+A source is one class in one file with this protocol, registered in `training/candidates/sources.py`.
 """
 
 from dataclasses import dataclass

@@ -8,14 +8,10 @@ import numpy.typing as npt
 import structlog
 
 from training.candidates import Candidates, CandidateSource
-from training.candidates.als import Als
-from training.candidates.category import CategorySource
-from training.candidates.new_items import NewItems
-from training.candidates.own_items import OwnItems, own_strengths
 from training.candidates.pool import Pool, pool
 from training.candidates.popular import Popular, RecentPopular
-from training.candidates.session_knn import SessionKnn
-from training.candidates.similar_items import Similarities, SimilarSource, similarities
+from training.candidates.similar_items import Similarities, similarities
+from training.candidates.sources import Ingredients, make_sources
 from training.event_weights import learned_event_weights
 from training.interactions import BoolArray, IntArray, Interactions, distinct
 from training.settings import Hyperparameters
@@ -73,26 +69,18 @@ def fit_generator(
         events, neighbours=2 * settings.similar_length, history=settings.item_item_history
     )
     popular, all_time = RecentPopular(), Popular()
-    sources: list[CandidateSource] = [
-        OwnItems(weights),
-        SimilarSource(measures, own_strengths(events, now, weights), len(events.user_ids)),
-        SessionKnn(),
-        Als(
-            weights,
-            factors=settings.als_factors,
-            iterations=settings.als_iterations,
-            regularization=settings.als_regularization,
-            alpha=settings.als_alpha,
-            seed=settings.seed,
-            threads=settings.threads,
-        ),
-        popular,
-    ]
-    if items.as_of_ms is not None:
-        sources.append(CategorySource(weights, items, per_category=settings.category_length))
-        sources.append(NewItems(weights, items, per_category=settings.category_length))
-    kept = [source for source in sources if source.name not in settings.without_sources]
-    for source in (*kept, popular, all_time):
+    sources = make_sources(
+        Ingredients(
+            events=events,
+            now=now,
+            items=items,
+            event_weights=weights,
+            similarities=measures,
+            popular=popular,
+            settings=settings,
+        )
+    )
+    for source in (*sources, popular, all_time):
         source.fit(events, now)
         log.debug("source fitted", source=source.name, n_events=len(events))
     return Generator(
@@ -102,7 +90,7 @@ def fit_generator(
         event_weights=weights,
         available=~items.unavailable_at(events, now),
         similarities=measures,
-        sources=tuple(kept),
+        sources=tuple(sources),
         popular=popular,
         all_time_popular=all_time,
     )

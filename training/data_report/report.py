@@ -4,9 +4,7 @@ import json
 import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from typing import Final
 
 from contract.s3_layout import data_report_key, data_report_page_key
 from training.data_report.bots import BotRules
@@ -16,12 +14,12 @@ from training.data_report.plots import change_plot, days_plot, funnel_plot, reje
 from training.data_report.profile import DataProfile
 from training.errors import BadInputError
 from training.importing.rows import REASONS
+from training.pages import environment
 from training.storage import Folder
 
 _SCHEMA_VERSION: Final = 1
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _TEMPLATE: Final = "report.html"
-_LONGEST_ID: Final = 60
 _SOURCES_TOLD: Final = 50
 
 
@@ -59,7 +57,7 @@ def report_page(profile: DataProfile, limits: Limits | None = None) -> str:
     rejected = rejected_by_reason(profile)
     by_rejected = sorted(profile.sources, key=lambda source: (-source.rejected_rows, source.name))
     return (
-        _environment()
+        environment(Path(__file__).parent)
         .get_template(_TEMPLATE)
         .render(
             profile=profile,
@@ -101,32 +99,3 @@ def _headline(found: tuple[Finding, ...]) -> str:
 
 def _things(count: int) -> str:
     return "1 thing" if count == 1 else f"{count} things"
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"count": _count, "share": _share, "visible": _visible}
-    return environment
-
-
-def _count(value: float) -> str:
-    return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
-
-
-def _share(part: float, whole: float = 1) -> str:
-    return f"{part / whole:.2%}" if whole else "–"
-
-
-def _visible(text: Any) -> str:
-    """What came with the events, without characters that can't be seen, and not longer than a cell."""
-    shown = "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in str(text)
-    )
-    return shown if len(shown) <= _LONGEST_ID else f"{shown[:_LONGEST_ID]}…"

@@ -4,7 +4,10 @@ CatBoost, Prokhorenkova et al., NeurIPS 2018, with the logistic loss over single
 within a list, and what it gives are log-odds.
 """
 
+import base64
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,8 @@ from training.settings import Hyperparameters
 
 MOST_ROWS = 300_000
 """Rows that the trees learn from; of more, all that came true and an even part of the rest."""
+MOST_ROWS_OF_CURVE = 100_000
+"""Rows that a curve of unseen examples is told by."""
 BORDERS = 32
 """Into which each feature's values are sorted; fewer make the trees quicker."""
 THREADS = 4
@@ -59,14 +64,49 @@ class BoostedRanker:
         scores: Scores = self._model.predict(matrix, prediction_type="RawFormulaVal")
         return scores
 
+    def contributions(self, matrix: FloatArray) -> Scores:
+        """SHAP values (Lundberg and Lee: A unified approach to interpreting model predictions, 2017)."""
+        values: Scores = self._model.get_feature_importance(Pool(matrix), type="ShapValues")
+        return values[:, :-1]  # the last column is what all scores have in common
+
     def importance(self) -> dict[str, float]:
         """By feature, how much the score moves with it; they add up to 100."""
         values: Any = self._model.get_feature_importance(type="PredictionValuesChange")
         return dict(zip(self.names, map(float, values), strict=True))
 
+    def learning_curve(self) -> list[float]:
+        """Logistic loss after each tree, of what it learnt from."""
+        return [float(loss) for loss in self._model.get_evals_result()["learn"]["Logloss"]]
 
-def _evenly(came_true: np.ndarray) -> np.ndarray:
+    def curve_on(self, parts: Sequence[Examples]) -> list[float]:
+        """The same of other examples, some of which came true; of an even part where they are many."""
+        matrix, came_true, _ = stacked(parts)
+        rows = _evenly(came_true, MOST_ROWS_OF_CURVE)
+        signs = np.where(came_true[rows], 1.0, -1.0)
+        # CatBoost's own `eval_metrics` leaves files in the working directory.
+        stages = self._model.staged_predict(
+            matrix[rows], prediction_type="RawFormulaVal", thread_count=THREADS
+        )
+        return [float(np.logaddexp(0.0, -signs * scores).mean()) for scores in stages]
+
+    def document(self) -> dict[str, Any]:
+        """The trees in CatBoost's own format, as base64."""
+        with tempfile.TemporaryDirectory(prefix="ranker-") as folder:
+            file = Path(folder) / "ranker.cbm"
+            self._model.save_model(str(file))
+            trees = base64.b64encode(file.read_bytes()).decode()
+        return {"ranker": self.name, "names": list(self.names), "trees": trees}
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any]) -> "BoostedRanker":
+        """The ranker that gave `document`."""
+        model = CatBoost()
+        model.load_model(blob=base64.b64decode(document["trees"]))
+        return cls(model, tuple(document["names"]))
+
+
+def _evenly(came_true: np.ndarray, most: int = MOST_ROWS) -> np.ndarray:
     """Places of all that came true, and of every so-manieth of the rest."""
     rest = np.flatnonzero(~came_true)
-    step = max(1, -(-len(came_true) // MOST_ROWS))
+    step = max(1, -(-len(came_true) // most))
     return np.sort(np.concatenate([np.flatnonzero(came_true), rest[::step]]))

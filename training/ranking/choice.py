@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import structlog
 
-from training.interactions import rank_within
+from training.interactions import BoolArray, rank_within
 from training.ranking import Ranker, Scores
 from training.ranking.boosted import BoostedRanker
 from training.ranking.examples import Examples
@@ -34,10 +34,18 @@ class Choice:
     ndcg: dict[str, float] = field(default_factory=dict)
     """By ranker that was tried: NDCG@10 over the groups, each ranked unseen."""
     reason: str = ""
+    curves: dict[str, list[float]] = field(default_factory=dict)
+    """Of the boosted ranker, where it was tried: the loss after each tree, of what it `learnt` from and of
+    what was `unseen`."""
 
     def document(self) -> dict[str, object]:
         """For people and for the manifest."""
-        return {"ranker": self.ranker.name, "reason": self.reason, "ndcg@10": self.ndcg}
+        return {
+            "ranker": self.ranker.name,
+            "reason": self.reason,
+            "ndcg@10": self.ndcg,
+            "curves": self.curves,
+        }
 
 
 def choose_ranker(parts: Sequence[Examples], settings: Hyperparameters) -> Choice:
@@ -54,12 +62,17 @@ def choose_ranker(parts: Sequence[Examples], settings: Hyperparameters) -> Choic
         tried["boosted"] = lambda some: BoostedRanker.fit(some, settings)
     if settings.ranker != "auto" and settings.ranker in tried:
         tried = {settings.ranker: tried[settings.ranker]}
-    unseen = {name: _unseen(parts, fit) for name, fit in tried.items()}
+    turns = {name: _turns(parts, fit) for name, fit in tried.items()}
+    unseen = {name: _unseen(parts, each) for name, each in turns.items()}
     ndcg = {name: _ndcg(parts, scores) for name, scores in unseen.items()}
     best = max(ndcg, key=lambda name: ndcg[name])
     log.info("ranker chosen", ranker=best, **{name: round(value, 4) for name, value in ndcg.items()})
     return Choice(
-        tried[best](parts), unseen[best], ndcg, _why(best, ndcg, n_true=n_true, wanted=settings.ranker)
+        ranker=tried[best](parts),
+        unseen=unseen[best],
+        ndcg=ndcg,
+        reason=_why(best, ndcg, n_true=n_true, wanted=settings.ranker),
+        curves=_curves(turns.get("boosted", ())),
     )
 
 
@@ -80,24 +93,59 @@ def ndcg_of_groups(part: Examples, scores: Scores) -> Scores:
     return values
 
 
-def _unseen(parts: Sequence[Examples], fit: Callable[[Sequence[Examples]], Ranker]) -> list[Scores]:
+@dataclass(frozen=True)
+class _Turn:
+    """A ranker, and the examples that it has not learnt from."""
+
+    ranker: Ranker
+    unseen: list[Examples]
+    rows: list[tuple[int, BoolArray | slice]]
+    """Of each of these the part that it belongs to, and its candidates there."""
+
+
+def _turns(parts: Sequence[Examples], fit: Callable[[Sequence[Examples]], Ranker]) -> list[_Turn]:
     if len(parts) == 1:
-        return [_by_halves(parts[0], fit)]
+        return [_half(parts[0], is_even, fit) for is_even in (True, False)]
     folds = min(FOLDS, len(parts))
-    rankers = [
-        _learnt([part for place, part in enumerate(parts) if place % folds != fold], fit)
-        for fold in range(folds)
-    ]
-    return [rankers[place % folds].scores(part.matrix) for place, part in enumerate(parts)]
+    turns = []
+    for fold in range(folds):
+        ranker = _learnt([part for place, part in enumerate(parts) if place % folds != fold], fit)
+        places = range(fold, len(parts), folds)
+        turns.append(
+            _Turn(ranker, [parts[place] for place in places], [(place, slice(None)) for place in places])
+        )
+    return turns
 
 
-def _by_halves(part: Examples, fit: Callable[[Sequence[Examples]], Ranker]) -> Scores:
-    scores = np.empty(len(part.pool))
-    is_even = np.arange(len(part.users)) % 2 == 0
-    for half in (is_even, ~is_even):
-        rows = half[part.groups]
-        scores[rows] = _learnt([part.only(~half)], fit).scores(part.matrix[rows])
+def _half(part: Examples, is_even: bool, fit: Callable[[Sequence[Examples]], Ranker]) -> _Turn:
+    users = (np.arange(len(part.users)) % 2 == 0) == is_even
+    return _Turn(_learnt([part.only(~users)], fit), [part.only(users)], [(0, users[part.groups])])
+
+
+def _unseen(parts: Sequence[Examples], turns: Sequence[_Turn]) -> list[Scores]:
+    """By part, the scores by what had not learnt from it."""
+    scores = [np.empty(len(part.pool)) for part in parts]
+    for turn in turns:
+        for unseen, (place, rows) in zip(turn.unseen, turn.rows, strict=True):
+            scores[place][rows] = turn.ranker.scores(unseen.matrix)
     return scores
+
+
+def _curves(turns: Sequence[_Turn]) -> dict[str, list[float]]:
+    """The means over the turns; none where no turn was the boosted ranker's with something to find."""
+    told = [
+        (turn.ranker.learning_curve(), turn.ranker.curve_on(turn.unseen))
+        for turn in turns
+        if isinstance(turn.ranker, BoostedRanker) and any(part.came_true.any() for part in turn.unseen)
+    ]
+    if not told:
+        return {}
+    learnt, unseen = (np.mean(curves, axis=0).tolist() for curves in zip(*told, strict=True))
+    return {"learnt": _rounded(learnt), "unseen": _rounded(unseen)}
+
+
+def _rounded(losses: Sequence[float]) -> list[float]:
+    return [round(loss, 6) for loss in losses]
 
 
 def _learnt(parts: Sequence[Examples], fit: Callable[[Sequence[Examples]], Ranker]) -> Ranker:

@@ -8,7 +8,8 @@ import numpy as np
 from training.candidates.generator import Generator
 from training.candidates.pool import Pool
 from training.features.aggregates import aggregate
-from training.features.matrix import Known, feature_matrix, known
+from training.features.matrix import feature_matrix
+from training.features.rows import Known, known
 from training.interactions import BoolArray, FloatArray, IntArray, Interactions, LongArray, distinct
 from training.split import Window
 

@@ -1,11 +1,12 @@
 """The order of candidates where nothing can be learnt yet."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from training.interactions import FloatArray
-from training.ranking import Scores
+from training.ranking import Scores, in_percent
 
 SHARES = {
     "own_score": 1.0,
@@ -28,6 +29,27 @@ class PriorRanker:
 
     def scores(self, matrix: FloatArray) -> Scores:
         """The weighted sum."""
-        shares = np.array([SHARES.get(name, 0.0) for name in self.names])
-        scores: Scores = matrix @ shares
+        scores: Scores = matrix @ self._shares
         return scores
+
+    def contributions(self, matrix: FloatArray) -> Scores:
+        """Each source's part of the sum."""
+        added: Scores = matrix * self._shares
+        return added
+
+    def importance(self) -> dict[str, float]:
+        """The weights; they add up to 100."""
+        return in_percent(self.names, self._shares)
+
+    def document(self) -> dict[str, Any]:
+        """The weights are the code's own."""
+        return {"ranker": self.name, "names": list(self.names)}
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any]) -> "PriorRanker":
+        """The ranker that gave `document`."""
+        return cls(tuple(document["names"]))
+
+    @property
+    def _shares(self) -> Scores:
+        return np.array([SHARES.get(name, 0.0) for name in self.names])

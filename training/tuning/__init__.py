@@ -1,0 +1,1 @@
+"""A search for hyperparameters, and the judgement of what it found."""
