@@ -7,7 +7,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from benchmarks import export, import_events, load, swap
+from benchmarks import export, import_events, load, report, swap
 from benchmarks.bars import Bar, table
 from benchmarks.quality import run as quality
 from benchmarks.training import run as training
@@ -18,6 +18,7 @@ BENCHMARKS: dict[str, Callable[[], list[Bar]]] = {
     "swap": swap.run,
     "import": import_events.run,
     "export": export.run,
+    "report": report.run,
 }
 WHEN_NAMED: dict[str, Callable[[], list[Bar]]] = {"quality": quality.run, "training": training.run}
 

@@ -18,10 +18,11 @@ from contract.s3_layout import EVENTS_PREFIX
 from training.bootstrap import Interval, paired_difference
 from training.commands import configure_logging
 from training.errors import UserError
-from training.evaluation import SERVED, Evaluation, Protocol, evaluate
+from training.evaluation import evaluate
 from training.events import read_events
 from training.import_events import import_events
 from training.interactions import Interactions
+from training.judged import SERVED, Evaluation, Protocol
 from training.recipe import fit_served
 from training.settings import Hyperparameters
 from training.split import windows

@@ -37,8 +37,9 @@ from training.bootstrap import paired_difference
 from training.catalogue import Catalogue
 from training.commands import aligned, configure_logging
 from training.errors import BadInputError, TooLittleDataError, UserError
-from training.evaluation import PROTOCOLS, SERVED, Answered, Protocol, Rows, Summary, evaluate
+from training.evaluation import Answered, evaluate
 from training.interactions import Interactions
+from training.judged import PROTOCOLS, SERVED, Protocol, Rows, Summary
 from training.lists import Lists
 from training.moments import MILLISECONDS_A_DAY, format_moment
 from training.recipe import fit_served

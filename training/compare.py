@@ -14,6 +14,7 @@ from typing import Any, Final
 import mlflow
 import pyarrow.parquet as pq
 from mlflow.entities import Run
+from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
 from mlflow.tracking import MlflowClient
 
 from training.bootstrap import Interval, mean_interval, paired_difference, unpaired_difference
@@ -237,6 +238,7 @@ def _document(comparison: Comparison) -> dict[str, Any]:
 
 def _run(options: argparse.Namespace) -> Told:
     mlflow.set_tracking_uri(options.mlflow)
+    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)  # type: ignore[no-untyped-call]
     try:
         comparison = compare(MlflowClient(), options.first, options.second, seed=options.seed)
     except mlflow.MlflowException as error:

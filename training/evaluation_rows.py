@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from training.evaluation import Evaluation, Kind, Rows
 from training.interactions import LongArray
+from training.judged import Evaluation, Kind, Rows
 from training.ranking_metrics import METRICS, DoubleArray
 from training.split import Window
 

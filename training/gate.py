@@ -21,8 +21,9 @@ from contract.recommendations import Manifest
 from contract.s3_layout import MODEL_REPORT_NAME, gate_key, model_report_key
 from training.bootstrap import paired_difference
 from training.errors import VersionError
-from training.evaluation import PROTOCOLS, SERVED, Evaluation, LookAheadError, evaluate, visitors
+from training.evaluation import LookAheadError, evaluate
 from training.interactions import IntArray, Interactions
+from training.judged import PROTOCOLS, SERVED, Evaluation
 from training.lists import Lists
 from training.metrics import Measured
 from training.moments import format_moment, parse_moment
@@ -40,6 +41,7 @@ from training.verdict import (
     Verdict,
     is_comparable,
 )
+from training.visitors import visitors
 
 JUDGED_METRICS = ("recall@10", "precision@10")
 POPULAR = "popular"

@@ -8,9 +8,10 @@ import structlog
 
 from training.checkpoints import Keep
 from training.errors import TooLittleDataError
-from training.evaluation import DEFAULT_MODELS, Evaluation, evaluate
+from training.evaluation import DEFAULT_MODELS, evaluate
 from training.explanation import ExplainedUser
 from training.inputs import Inputs
+from training.judged import Evaluation
 from training.lists import Lists
 from training.moments import MILLISECONDS_A_DAY
 from training.served import Served

@@ -18,6 +18,7 @@ from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-
 from mlflow.entities import Metric, Run
 from mlflow.models import infer_signature
 from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from contract.gate import GATE_NAME
 from contract.s3_layout import MODEL_REPORT_NAME
@@ -26,9 +27,9 @@ from training.data_report.profile import DataProfile
 from training.data_report.report import report_document
 from training.data_report.report import report_page as data_report_page
 from training.errors import UserError
-from training.evaluation import Evaluation
 from training.evaluation_rows import ROWS_NAME, rows_table
 from training.gate import GateReport
+from training.judged import Evaluation
 from training.settings import Environment, Hyperparameters, text_of
 from training.split import Window
 from training.steps import peak_mb
@@ -139,7 +140,9 @@ def log_steps(seconds: Mapping[str, float]) -> None:
 
 def log_gate(report: GateReport) -> None:
     """What the gate said, as tags, its figures as metrics, all of it as `gate.json`."""
-    mlflow.set_tags({"gate.outcome": report.verdict.outcome.value, "gate.reason": report.verdict.reason})
+    outcome, reason = report.verdict.outcome.value, report.verdict.reason
+    description = f"{outcome.capitalize()}: {reason}."  # what the run's page begins with
+    mlflow.set_tags({"gate.outcome": outcome, "gate.reason": reason, MLFLOW_RUN_NOTE: description})
     metrics = {}
     for each in report.recipe.differences:
         name = f"gate.{'.'.join(each.labels.values()).replace('@', '_at_')}"

@@ -15,9 +15,9 @@ from training.candidates.sources import refuse_unknown_sources
 from training.checkpoints import Keep, keep_nothing
 from training.data_report.profile import DataProfile, profile_events
 from training.errors import TooLittleDataError
-from training.evaluation import Evaluation
 from training.gate import GateReport, Live, Weighed, inspect, pushed, read_live, told, weigh_recipe
 from training.inputs import Inputs, checkpoints_of, read_inputs
+from training.judged import Evaluation
 from training.lists import Lists
 from training.metrics import Measured, push_gauges
 from training.model_report.material import Material, SinceCutOff

@@ -19,8 +19,8 @@ from training.bootstrap import (
     paired_ratio,
 )
 from training.errors import BadInputError, TooLittleDataError
-from training.evaluation import KINDS, PROTOCOLS
 from training.interactions import LongArray
+from training.judged import KINDS, PROTOCOLS
 from training.ranking_metrics import DoubleArray, hits_of, row_values
 
 OURS = "ours"

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from benchmarks.quality.judge import OURS, Part, Rows
 from benchmarks.quality.split import Split
 from training.bootstrap import Interval
-from training.evaluation import PROTOCOLS
+from training.judged import PROTOCOLS
 
 COLUMNS = ("precision@10", "recall@10", "ndcg@10")
 DISCOVERY = "recall@10"

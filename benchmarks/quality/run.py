@@ -15,10 +15,10 @@ from benchmarks.quality.report import plot, tables
 from benchmarks.quality.split import Split, write_split
 from contract.s3_layout import EVENTS_PREFIX
 from training.errors import BadInputError
-from training.evaluation import KINDS, PROTOCOLS
 from training.events import read_events
 from training.import_events import import_events
 from training.interactions import Interactions
+from training.judged import KINDS, PROTOCOLS
 from training.moments import format_moment
 
 PROJECT = Path(__file__).parents[2]

@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from training.errors import TooLittleDataError
-from training.evaluation import PROTOCOLS, Visitor, visitors
 from training.interactions import Interactions
+from training.judged import PROTOCOLS
 from training.split import Window, windows
+from training.visitors import Visitor, visitors
 
 
 @dataclass(frozen=True)

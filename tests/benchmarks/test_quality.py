@@ -20,9 +20,10 @@ from benchmarks.quality.split import Split, write_split
 from contract.events import ADD_TO_CART, PURCHASE, VIEW
 from tests.training.shops import DAY, Row, interactions
 from training.errors import BadInputError, TooLittleDataError
-from training.evaluation import KINDS, PROTOCOLS, visitors
 from training.interactions import Interactions
+from training.judged import KINDS, PROTOCOLS
 from training.ranking_metrics import row_values
+from training.visitors import visitors
 
 needs_peers = pytest.mark.skipif(
     not PEERS_PYTHON.exists(), reason="the peers are not installed (make bench-quality does it)"

@@ -10,11 +10,12 @@ from contract.recommendations import Manifest
 from lambdas.recommendations_api.database import Database
 from lambdas.recommendations_api.recommender import Recommender
 from lambdas.recommendations_api.repository import NewEvent, Repository
-from training.evaluation import Protocol, answer, visitors
+from training.evaluation import answer
 from training.events import read_events
 from training.generate_shop import generate_shop
 from training.import_events import import_events
 from training.interactions import Interactions
+from training.judged import Protocol
 from training.loader import load_version
 from training.moments import format_moment
 from training.publish import publish_version
@@ -23,6 +24,7 @@ from training.settings import Hyperparameters
 from training.shop.simulation import ShopSettings
 from training.split import windows
 from training.storage import Folder
+from training.visitors import visitors
 
 VISITORS = 50
 SETTINGS = Hyperparameters(als_factors=4, als_iterations=2, evaluation_days=5, fit_windows=2)

@@ -14,10 +14,11 @@ from tests.training.shops import DAY, START, Row, events_table, interactions, ra
 from training.catalogue import Catalogue
 from training.data_report.profile import DataProfile, profile_events
 from training.errors import TooLittleDataError
-from training.evaluation import Evaluation, evaluate
+from training.evaluation import evaluate
 from training.gate import GateReport, Live, inspect, read_live, weigh_recipe
 from training.import_events import import_events
 from training.interactions import Interactions
+from training.judged import Evaluation
 from training.lists import Lists
 from training.model_report.material import Material, SinceCutOff
 from training.model_report.report import report_page

@@ -12,9 +12,10 @@ from mlflow.tracking import MlflowClient
 from tests.training.shops import DAY, START, interactions, random_shop
 from training.compare import compare, find_run, main
 from training.errors import BadInputError
-from training.evaluation import Evaluation, evaluate
+from training.evaluation import evaluate
 from training.evaluation_rows import read_rows, rows_table
 from training.interactions import Interactions
+from training.judged import Evaluation
 from training.recipe import fit_served
 from training.settings import Environment, Hyperparameters
 from training.split import Window
@@ -53,7 +54,8 @@ def other(events: Interactions) -> Evaluation:
 
 
 @pytest.fixture
-def environment(mlflow_server: str) -> Environment:
+def environment(mlflow_server: str, monkeypatch: pytest.MonkeyPatch) -> Environment:
+    monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "true")  # so that it is as before afterwards
     return Environment(
         recommendations_uri="unused", mlflow_tracking_uri=mlflow_server, mlflow_experiment="compare"
     )
@@ -140,7 +142,8 @@ def test_the_command_tells_what_differs(
     uri = environment.mlflow_tracking_uri
     first, second = recorded(environment, evaluation), recorded(environment, other)
     assert main([first, second, "--mlflow", uri]) == 0
-    out = capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert err == ""
     assert "all settings are equal" in out
     (line,) = re.findall(r"batch +served +recall@10 .*", out)
     assert re.search(r" 0\.\d{4} +0\.\d{4} +-0\.\d{4} \([+-]\S+ to [+-]\S+\) +no difference seen$", line)

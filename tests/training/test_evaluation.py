@@ -15,21 +15,14 @@ from tests.training.shops import DAY, START, Row, interactions
 from training.candidates import Candidates, best_per_user, no_candidates
 from training.candidates.popular import Popular, RecentPopular
 from training.errors import BadInputError
-from training.evaluation import (
-    HISTORIES,
-    PROTOCOLS,
-    Answered,
-    Evaluation,
-    LookAheadError,
-    answer,
-    evaluate,
-    visitors,
-)
+from training.evaluation import Answered, LookAheadError, answer, evaluate
 from training.interactions import Interactions
+from training.judged import HISTORIES, PROTOCOLS, Evaluation
 from training.lists import Lists
 from training.served import Served
 from training.split import Window
 from training.tracking import log_evaluation
+from training.visitors import visitors
 
 WEIGHTS = BlendWeights()
 WINDOW = Window(START + 10 * DAY, START + 20 * DAY)

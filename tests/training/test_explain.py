@@ -12,11 +12,11 @@ from contract.events import VIEW
 from contract.recommendations import Manifest
 from tests.training.posted import ENSURE_TODAY
 from training.catalogue import latest_catalogue, read_catalogue
-from training.evaluation import Evaluation
 from training.explain import main
 from training.generate_shop import generate_shop
 from training.import_events import import_events
 from training.inputs import Inputs, read_inputs
+from training.judged import Evaluation
 from training.loader import load_version
 from training.moments import format_moment
 from training.publish import publish_version

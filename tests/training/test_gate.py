@@ -18,7 +18,7 @@ from tests.training import published
 from tests.training.shops import DAY, START
 from training.bootstrap import Interval
 from training.errors import VersionError
-from training.evaluation import Evaluation, LookAheadError
+from training.evaluation import LookAheadError
 from training.events import read_events
 from training.gate import (
     GateReport,
@@ -33,6 +33,7 @@ from training.gate import (
 from training.generate_shop import generate_shop
 from training.import_events import import_events
 from training.interactions import Interactions
+from training.judged import Evaluation
 from training.lists import Lists
 from training.moments import format_moment
 from training.publish import publish_version

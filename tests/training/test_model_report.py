@@ -12,8 +12,8 @@ from tests.training.pages import Page
 from tests.training.reports import FIRST, SECRET, SETTINGS, material_of
 from tests.training.shops import DAY, START, Row, interactions
 from training.bootstrap import Interval, mean_interval, paired_difference
-from training.evaluation import BANDS, PROTOCOLS, UNHEARD_OF, Evaluation, Judged, Rows, Shown, TrueItems
 from training.explanation import Cause, ExplainedItem, ExplainedUser, FeatureShare
+from training.judged import BANDS, PROTOCOLS, UNHEARD_OF, Evaluation, Judged, Rows, Shown, TrueItems
 from training.model_report.comparison import COLUMNS, LENGTHS, compare
 from training.model_report.examples import ago, examples
 from training.model_report.material import Material

@@ -22,8 +22,9 @@ from mlflow.tracking import MlflowClient
 from contract.events import ADD_TO_CART, PURCHASE, VIEW
 from tests.training.shops import DAY, events_table, interactions, random_shop
 from training import backtest, tune
-from training.evaluation import Evaluation, evaluate
+from training.evaluation import evaluate
 from training.interactions import Interactions
+from training.judged import Evaluation
 from training.settings import Hyperparameters
 from training.settings_sources import merged, read_settings_file
 from training.split import Window

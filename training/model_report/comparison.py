@@ -6,8 +6,8 @@ from itertools import islice
 from typing import Final
 
 from training.bootstrap import Interval, mean_interval, mean_intervals, paired_difference
-from training.evaluation import Judged, Protocol, Rows
 from training.interactions import LongArray
+from training.judged import Judged, Protocol, Rows
 from training.ranking_metrics import DEPTH, LIST_METRICS, METRICS, K
 
 CURVES: Final = ("recall", "precision", "ndcg")

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from training.data_report.profile import DataProfile
-from training.evaluation import Evaluation
 from training.explanation import ExplainedUser
 from training.gate import GateReport
+from training.judged import Evaluation
 from training.split import Window
 
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
-from training.evaluation import SERVED, Protocol
+from training.judged import SERVED, Protocol
 from training.model_report.comparison import CURVES, LENGTHS, Comparison
 from training.model_report.popularity import ALL_BANDS, TRUTH, Exposure
 from training.model_report.ranker import RankerChoice

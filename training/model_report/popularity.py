@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from training.evaluation import BANDS, SERVED, UNHEARD_OF, Judged, Protocol
+from training.judged import BANDS, SERVED, UNHEARD_OF, Judged, Protocol
 
 TRUTH: Final = "people"
 """What stands for what visitors really turned to, among the models."""

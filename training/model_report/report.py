@@ -10,8 +10,8 @@ from jinja2 import Environment
 from training.bootstrap import Interval
 from training.data_report.findings import findings, rejected_by_reason
 from training.data_report.plots import days_plot
-from training.evaluation import PROTOCOLS, SERVED, Judged, Protocol
 from training.importing.rows import REASONS
+from training.judged import PROTOCOLS, SERVED, Judged, Protocol
 from training.model_report import words
 from training.model_report.comparison import COLUMNS, CURVES, LENGTHS, Comparison, compare
 from training.model_report.examples import examples

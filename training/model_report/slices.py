@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 
 from training.bootstrap import Interval, mean_interval, paired_difference
-from training.evaluation import HISTORIES, PROTOCOLS, SERVED, Evaluation, Judged, Protocol
 from training.interactions import BoolArray
+from training.judged import HISTORIES, PROTOCOLS, SERVED, Evaluation, Judged, Protocol
 from training.ranking_metrics import DoubleArray, K
 
 POPULAR: Final = "popular"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from training.evaluation import SERVED, Evaluation, Protocol, Shown
+from training.judged import SERVED, Evaluation, Protocol, Shown
 
 _SHARES: Final = ("found", "found_alone", "shown", "shown_alone")
 

@@ -7,7 +7,7 @@ from typing import Final
 from contract.gate import Outcome
 from training.bootstrap import Interval
 from training.data_report.findings import findings
-from training.evaluation import Protocol
+from training.judged import Protocol
 from training.model_report.comparison import DISCOVERY, Comparison
 from training.model_report.material import Material
 from training.model_report.popularity import Exposure

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from training.catalogue import Catalogue
-from training.evaluation import PROTOCOLS, SERVED, Protocol, evaluate
+from training.evaluation import evaluate
 from training.interactions import BoolArray, Interactions, LongArray
+from training.judged import PROTOCOLS, SERVED, Protocol
 from training.ranking_metrics import DoubleArray
 from training.recipe import fit_served
 from training.settings import Hyperparameters

@@ -11,8 +11,8 @@ from functools import cached_property
 import numpy as np
 
 from training.bootstrap import Interval, p_value_greater, paired_difference
-from training.evaluation import PROTOCOLS, Protocol
 from training.interactions import BoolArray, IntArray
+from training.judged import PROTOCOLS, Protocol
 from training.ranking_metrics import DoubleArray
 from training.tuning.measurements import Measured
 
