@@ -11,7 +11,7 @@ from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
 from mangum.types import LambdaContext, LambdaEvent, Message, Receive, Scope, Send
 
 from lambdas.recommendations_api import errors
-from lambdas.recommendations_api.app import SERVICE, Service, app
+from lambdas.recommendations_api.app import app
 from lambdas.recommendations_api.database import Database
 from lambdas.recommendations_api.gateway import MalformedEventError, RestEvent, trace_id
 from lambdas.recommendations_api.logs import FIELDS
@@ -19,6 +19,7 @@ from lambdas.recommendations_api.metrics import Metrics, Pusher
 from lambdas.recommendations_api.recommender import Recommender
 from lambdas.recommendations_api.records import RECORD, RequestRecord
 from lambdas.recommendations_api.repository import Repository
+from lambdas.recommendations_api.routing import SERVICE, Service
 from lambdas.recommendations_api.settings import Settings
 
 logger = logging.getLogger(__name__)
