@@ -16,13 +16,13 @@ from benchmarks.quality.run import RETAILROCKET
 from contract.events import TARGET_EVENT_TYPES
 from contract.s3_layout import EVENTS_PREFIX
 from training.bootstrap import Interval, paired_difference
-from training.commands import configure_logging
 from training.errors import UserError
 from training.evaluation import evaluate
 from training.events import read_events
 from training.import_events import import_events
 from training.interactions import Interactions
 from training.judged import SERVED, Evaluation, Protocol
+from training.logs import configure_logging
 from training.recipe import fit_served
 from training.settings import Hyperparameters
 from training.split import windows

@@ -35,12 +35,13 @@ from training.backtest_sources import (
 )
 from training.bootstrap import paired_difference
 from training.catalogue import Catalogue
-from training.commands import aligned, configure_logging
+from training.commands import aligned
 from training.errors import BadInputError, TooLittleDataError, UserError
 from training.evaluation import Answered, evaluate
 from training.interactions import Interactions
 from training.judged import PROTOCOLS, SERVED, Protocol, Rows, Summary
 from training.lists import Lists
+from training.logs import configure_logging
 from training.moments import MILLISECONDS_A_DAY, format_moment
 from training.recipe import fit_served
 from training.served import Served

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import structlog
-
 from training.errors import UserError
 
 Told = tuple[Any, str]
@@ -28,14 +26,6 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int
         text = json.dumps(document, indent=2, ensure_ascii=False, default=_as_text)
     sys.stdout.write(f"{text}\n")
     return 0
-
-
-def configure_logging() -> None:
-    """Warnings alone, to standard error; standard output is for what a command tells."""
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger("warning"),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 def _as_text(value: object) -> str:

@@ -19,13 +19,14 @@ from contract.recommendations import DEFAULT_VARIANT, Manifest
 from contract.s3_layout import EVENTS_PREFIX, ranker_key
 from training.candidates.generator import fit_generator
 from training.catalogue import latest_catalogue, read_catalogue
-from training.commands import Told, add_setting, configure_logging, run
+from training.commands import Told, add_setting, run
 from training.database import connected
 from training.errors import VersionError
 from training.events import dataset_fingerprint, read_events
 from training.explainer import Explainer
 from training.explanation import Cause, ExplainedItem, ExplainedUser
 from training.interactions import Interactions
+from training.logs import configure_logging
 from training.moments import format_moment, parse_moment
 from training.publish import published_versions, read_manifest
 from training.ranking import Ranker

@@ -15,9 +15,9 @@ from optuna.trial import FrozenTrial
 from tqdm import tqdm
 
 from training.backtest_sources import read_sources, refuse_unwritable, written
-from training.commands import configure_logging
 from training.errors import TooLittleDataError, UserError
 from training.interactions import IntArray
+from training.logs import configure_logging
 from training.settings import MlflowPlace
 from training.split import Window
 from training.tuning.interruption import Interrupted, interruptible

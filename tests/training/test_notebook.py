@@ -1,8 +1,10 @@
 """The notebook as it is stored, and as it runs: on a generated shop, and on a file with names of its own."""
 
 import ast
+import asyncio
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -90,7 +92,10 @@ def executed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
         notebook = nbformat.read(NOTEBOOK, as_version=4)
         folder = {"metadata": {"path": str(tmp_path_factory.mktemp("elsewhere"))}}
-        NotebookClient(notebook, timeout=300, kernel_name="python3", resources=folder).execute()
+        client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources=folder)
+        # In a thread of its own: nbclient's event loop would take the place of this one's, and stay open.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, client.async_execute()).result()
         yield notebook
     assert not list(temporary.iterdir()), "the notebook left something behind"
 
