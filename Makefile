@@ -12,7 +12,7 @@ GROUPS := api training postgres notebook
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop check test test-slow bench bench-quality bench-training training-image notebook locks format clean
+.PHONY: help setup demo demo-stop check test test-slow bench bench-quality bench-training bench-api training-image notebook locks format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -57,6 +57,9 @@ bench-quality: $(INSTALLED) $(PEERS)/installed ## our recommendations against ex
 
 bench-training: $(INSTALLED) $(PEERS)/installed ## what a whole retrain takes, against RecTools and as a shop grows: [SIZES=1,3,10,30]
 	$(BIN)/python -m benchmarks.training $(if $(SIZES),--sizes "$(SIZES)")
+
+bench-api: $(INSTALLED) ## what the API's framework costs, against a bare handler and a naive one
+	$(BIN)/python -m benchmarks api
 
 training-image: $(INSTALLED) ## build the training image and train in it, with Docker or Podman: [BASE=image] [PIP_CONF=path]
 	$(BIN)/python -m twin.training_image $(if $(BASE),--base "$(BASE)") $(if $(PIP_CONF),--pip-conf "$(PIP_CONF)")

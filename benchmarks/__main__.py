@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from benchmarks import export, import_events, load, report, swap
+from benchmarks.api import run as api
 from benchmarks.bars import Bar, table
 from benchmarks.quality import run as quality
 from benchmarks.training import run as training
@@ -20,7 +21,11 @@ BENCHMARKS: dict[str, Callable[[], list[Bar]]] = {
     "export": export.run,
     "report": report.run,
 }
-WHEN_NAMED: dict[str, Callable[[], list[Bar]]] = {"quality": quality.run, "training": training.run}
+WHEN_NAMED: dict[str, Callable[[], list[Bar]]] = {
+    "quality": quality.run,
+    "training": training.run,
+    "api": api.run,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

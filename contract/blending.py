@@ -16,7 +16,7 @@ ships in the version's manifest:
 import heapq
 import math
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, NamedTuple
 
@@ -152,7 +152,7 @@ def blend(
     now: int,
     has_news: bool,
     limit: int,
-    exclude: Collection[str] = frozenset(),
+    exclude: Container[str] = frozenset(),
 ) -> list[BlendedItem]:
     """The best `limit` items for a visitor, best first; ties go by item id.
 
@@ -189,7 +189,7 @@ def blend(
 
 
 def _stored(
-    personal: Sequence[ScoredItem], popular: Sequence[ScoredItem], limit: int, exclude: Collection[str]
+    personal: Sequence[ScoredItem], popular: Sequence[ScoredItem], limit: int, exclude: Container[str]
 ) -> list[BlendedItem]:
     """The personal list as it was ranked, then the popular one; the score tells the place."""
     source = {item: "popular" for item, _ in popular} | {item: "personal" for item, _ in personal}

@@ -107,5 +107,5 @@ METRICS: Final = (
 )
 
 STATUS_CLASSES: Final = ("2xx", "3xx", "4xx", "5xx")
-SOURCES: Final = ("personalized", "session", "similar", "popular")
+SOURCES: Final = ("personalized", "session", "similar", "bought_together", "popular")
 EVENT_OUTCOMES: Final = ("accepted", "rejected")

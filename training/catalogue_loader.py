@@ -30,7 +30,7 @@ _COPY_CATEGORIES: Final = "COPY new_categories (category_id, parent_id) FROM STD
 
 _TEMPORARY: Final = (
     "CREATE TEMPORARY TABLE new_items (LIKE items) ON COMMIT DROP",
-    "ALTER TABLE new_items DROP COLUMN changed_at",
+    "ALTER TABLE new_items DROP COLUMN changed_at, DROP COLUMN IF EXISTS stock_number",
     "CREATE TEMPORARY TABLE new_categories (LIKE categories) ON COMMIT DROP",
 )
 

@@ -3,7 +3,7 @@
 What answers a request is in its ASGI scope, so that importing this connects to nothing.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -12,8 +12,12 @@ from starlette.exceptions import HTTPException
 
 from contract.events import MAX_ID_LENGTH
 from lambdas.recommendations_api import errors
-from lambdas.recommendations_api.models import EventsBatch, ProblemOut
-from lambdas.recommendations_api.routes import events, operation, recommendations
+from lambdas.recommendations_api.bodies import BatchIn, VisitorIn
+from lambdas.recommendations_api.models import EventsBatch, ItemsBatch, ProblemOut
+from lambdas.recommendations_api.routes import events, items, model, operation, recommendations, users
+
+BODIES: Final = (EventsBatch, ItemsBatch, VisitorIn, BatchIn)
+"""What routes read without FastAPI's help."""
 
 
 class _Api(FastAPI):
@@ -22,7 +26,7 @@ class _Api(FastAPI):
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()
         _, definitions = models_json_schema(
-            [(ProblemOut, "serialization"), (EventsBatch, "validation")],
+            [(ProblemOut, "serialization"), *((body, "validation") for body in BODIES)],
             ref_template="#/components/schemas/{model}",
         )
         document["components"]["schemas"].update(definitions["$defs"])
@@ -39,7 +43,14 @@ app = _Api(
         "Errors are problem documents (RFC 9457); tell them apart by `type`."
     ),
     # Not by `include_router`, which looks for a request's route in one router after the other.
-    routes=[*recommendations.router.routes, *events.router.routes, *operation.router.routes],
+    routes=[
+        *recommendations.router.routes,
+        *events.router.routes,
+        *items.router.routes,
+        *users.router.routes,
+        *model.router.routes,
+        *operation.router.routes,
+    ],
     redoc_url=None,
     redirect_slashes=False,
     # One JSON line and own metrics tell about each request; FastAPI's spans would be made for nobody.

@@ -6,21 +6,26 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fastapi.routing import APIRoute
-from mangum import Mangum
 from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
 from mangum.types import LambdaContext, LambdaEvent, Message, Receive, Scope, Send
 
 from lambdas.recommendations_api import errors
 from lambdas.recommendations_api.app import app
 from lambdas.recommendations_api.database import Database
-from lambdas.recommendations_api.gateway import MalformedEventError, RestEvent, trace_id
+from lambdas.recommendations_api.gateway import LooplessMangum, MalformedEventError, RestEvent, trace_id
+from lambdas.recommendations_api.items import Items
 from lambdas.recommendations_api.logs import FIELDS
 from lambdas.recommendations_api.metrics import Metrics, Pusher
+from lambdas.recommendations_api.model_info import ModelInfo
 from lambdas.recommendations_api.recommender import Recommender
 from lambdas.recommendations_api.records import RECORD, RequestRecord
 from lambdas.recommendations_api.repository import Repository
 from lambdas.recommendations_api.routing import SERVICE, Service
+from lambdas.recommendations_api.scopes import Authorization
 from lambdas.recommendations_api.settings import Settings
+from lambdas.recommendations_api.signing import Signer
+from lambdas.recommendations_api.stats import Stats
+from lambdas.recommendations_api.users import Users
 
 logger = logging.getLogger(__name__)
 
@@ -50,9 +55,11 @@ class Environment:
     """
 
     def __init__(self, settings: Settings) -> None:
+        if settings.authorization == "none":
+            logger.warning("AUTHORIZATION is none: whoever reaches this API may do everything")
         self._settings = settings
         self._parts: _Parts | None = None
-        self._mangum = Mangum(
+        self._mangum = LooplessMangum(
             self._observed,
             lifespan="off",
             custom_handlers=[RestEvent],
@@ -101,6 +108,17 @@ class Environment:
         service = Service(
             recommender=Recommender(repository, clock=clock),
             repository=repository,
+            items=Items(database, timeout=write_timeout),
+            users=Users(database, variant=settings.variant, timeout=write_timeout),
+            model_info=ModelInfo(database, timeout=write_timeout),
+            stats=Stats(database, variant=settings.variant, timeout=write_timeout),
+            signer=Signer(
+                database,
+                timeout=read_timeout,
+                refresh=settings.signing_keys_seconds,
+                pause=settings.database_pause_seconds,
+            ),
+            authorization=Authorization(settings.authorization),
             clock=clock,
             event_max_age_ms=int(settings.event_max_age_days * 86_400_000),
             event_max_ahead_ms=int(settings.event_max_ahead_seconds * 1000),

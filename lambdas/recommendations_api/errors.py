@@ -1,12 +1,16 @@
 """From an exception to what the caller reads: problem documents (RFC 9457), from one table.
 
     UnknownItemError           404  unknown-item
+    UnknownCategoryError       404  unknown-category
     UnknownParameterError      400  unknown-parameter
     MalformedRequestError      400  malformed-request
     InvalidRequestError        422  invalid-request
+    UnauthenticatedError       401  unauthenticated
+    ForbiddenError             403  forbidden
     NoVersionError             503  no-version
     ManifestError              503  unreadable-version
     DatabaseUnavailableError   503  database-unavailable
+    DeletionError              503  database-unavailable
 
 Whatever else is raised is a defect: 500 internal-error, and a traceback in the log.
 """
@@ -20,11 +24,13 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from contract.recommendations import ManifestError
 from lambdas.recommendations_api.database import DatabaseUnavailableError
 from lambdas.recommendations_api.records import record_of
-from lambdas.recommendations_api.repository import NoVersionError
+from lambdas.recommendations_api.repository import NoVersionError, UnknownCategoryError
+from lambdas.recommendations_api.users import DeletionError
 
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
 
@@ -60,6 +66,14 @@ class InvalidRequestError(RequestError):
     """Readable, but with values that are not allowed."""
 
 
+class UnauthenticatedError(RequestError):
+    """A request that doesn't say whose it is."""
+
+
+class ForbiddenError(RequestError):
+    """A request whose caller may not make it."""
+
+
 class Problem(NamedTuple):
     """A kind of problem; `slug` ends its stable `type`."""
 
@@ -70,6 +84,8 @@ class Problem(NamedTuple):
     """Where the exception's own text is not for callers."""
     retry_after: int | None = None
     """Seconds."""
+    challenge: str | None = None
+    """How callers tell who they are, as RFC 9110 wants it in `WWW-Authenticate`."""
 
 
 _UNREADABLE: Final = Problem(
@@ -82,9 +98,17 @@ _UNREADABLE: Final = Problem(
 
 PROBLEMS: Final[Mapping[type[Exception], Problem]] = {
     UnknownItemError: Problem(404, "unknown-item", "There is no such item"),
+    UnknownCategoryError: Problem(
+        404,
+        "unknown-category",
+        "There is no such category",
+        "Neither the catalogue's tree nor any item has it.",
+    ),
     UnknownParameterError: Problem(400, "unknown-parameter", "A query parameter is not known"),
     MalformedRequestError: Problem(400, "malformed-request", "The request cannot be read"),
     InvalidRequestError: Problem(422, "invalid-request", "The request has values that are not allowed"),
+    UnauthenticatedError: Problem(401, "unauthenticated", "Nobody is identified", challenge="Bearer"),
+    ForbiddenError: Problem(403, "forbidden", "The caller may not do this"),
     NoVersionError: Problem(
         503,
         "no-version",
@@ -98,6 +122,13 @@ PROBLEMS: Final[Mapping[type[Exception], Problem]] = {
         "database-unavailable",
         "The database does not answer",
         "Nothing was stored. Try again.",
+        retry_after=2,
+    ),
+    DeletionError: Problem(
+        503,
+        "database-unavailable",
+        "The database does not answer",
+        "The user may still be stored. Delete again, until the answer is 200: repeating it is harmless.",
         retry_after=2,
     ),
 }
@@ -132,6 +163,8 @@ def problem_response(
     all_headers = dict(headers or {})
     if problem.retry_after is not None:
         all_headers["Retry-After"] = str(problem.retry_after)
+    if problem.challenge is not None:
+        all_headers["WWW-Authenticate"] = problem.challenge
     # Escaped, because what a caller sent may be text that UTF-8 cannot carry.
     return Response(json.dumps(document), problem.status, all_headers, PROBLEM_MEDIA_TYPE)
 
@@ -148,7 +181,16 @@ async def answer_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for no other
     status = HTTPStatus(error.status_code)
     problem = _OF_STATUS.get(status, Problem(status, status.phrase.lower().replace(" ", "-"), status.phrase))
-    return problem_response(problem, trace_id=record_of(request).trace_id, headers=error.headers)
+    headers = dict(error.headers or {})
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = _allowed(request)
+    return problem_response(problem, trace_id=record_of(request).trace_id, headers=headers)
+
+
+def _allowed(request: Request) -> str:
+    """The methods of all routes of a path: the framework tells those of the first."""
+    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return ", ".join(sorted({method for route in routes for method in route.methods}))
 
 
 async def answer_validation(request: Request, error: Exception) -> Response:

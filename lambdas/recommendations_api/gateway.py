@@ -1,7 +1,7 @@
 """API Gateway's REST proxy events as ASGI requests: what Mangum does, for events of any content.
 
 Differences: the path stays percent-encoded, so that an id may contain `/`; repeated headers stay apart;
-and an event that makes no request raises one error instead of whatever comes first.
+an event that makes no request raises one error instead of whatever comes first; and there is no event loop.
 """
 
 import base64
@@ -11,12 +11,46 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
+from mangum import Mangum
 from mangum.handlers import APIGateway
-from mangum.types import LambdaConfig, LambdaContext, LambdaEvent, Scope
+from mangum.protocols import HTTPCycle
+from mangum.types import ASGI, LambdaConfig, LambdaContext, LambdaEvent, Response, Scope
 
 
 class MalformedEventError(ValueError):
     """An event that is not a REST proxy event, or whose body is not what it says."""
+
+
+class WaitingApplicationError(RuntimeError):
+    """The application awaited something that was not there yet, and there is no loop to wait in."""
+
+
+class LooplessMangum(Mangum):
+    """Mangum that runs the application straight through, for one that never waits but in blocking calls.
+
+    An environment serves one request at a time: a loop would have nothing else to do meanwhile, and takes a
+    task and several turns for each request. Without lifespan, and without endpoints that are not `async`:
+    these need threads, and a loop to wait for them.
+    """
+
+    def __call__(self, event: LambdaEvent, context: LambdaContext) -> dict[str, Any]:
+        """API Gateway's answer to API Gateway's event. Raises WaitingApplicationError."""
+        handler = self.infer(event, context)
+        cycle = _StraightCycle(handler.scope, handler.body)
+        return handler(cycle(self.app))
+
+
+class _StraightCycle(HTTPCycle):
+    """One request, from its first step to its last without a pause."""
+
+    def __call__(self, app: ASGI) -> Response:
+        running = self.run(app)
+        try:
+            running.send(None)
+        except StopIteration:
+            return {"status": self.status, "headers": self.headers, "body": self.body}
+        running.close()
+        raise WaitingApplicationError("the application awaits something; here it can only block")
 
 
 class RestEvent(APIGateway):

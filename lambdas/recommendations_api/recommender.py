@@ -1,20 +1,34 @@
-"""Answers: what is shown to a visitor, on an item's page, to everyone."""
+"""Answers: what is shown to a visitor, on an item's page, in a cart, to everyone."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from contract.blending import BlendedItem, ScoredItem, blend, has_news, merge_histories
+from contract.blending import (
+    BlendedItem,
+    ScoredItem,
+    blend,
+    has_news,
+    merge_histories,
+    purchased_items,
+)
+from contract.events import Event
 from contract.purchases import excluded_purchases
+from contract.reasons import popular_reason, reasons_of
+from contract.recommendations import ListKind
+from lambdas.recommendations_api.asked import Asked, Filters
 from lambdas.recommendations_api.database import DatabaseUnavailableError
 from lambdas.recommendations_api.errors import UnknownItemError
 from lambdas.recommendations_api.repository import LiveVersion, Repository, Visitor
 from lambdas.recommendations_api.settings import Clock
 
-Source = Literal["personalized", "session", "similar", "popular"]
+Source = Literal["personalized", "session", "similar", "bought_together", "popular"]
 
 POPULAR: Final = "popular"
 SIMILAR: Final = "similar"
+BOUGHT_TOGETHER: Final = "bought_together"
+_EVERYTHING: Final = 100_000
+"""More than there are candidates."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +40,28 @@ class Answer:
     """Milliseconds UTC."""
     source: Source
     items: list[BlendedItem]
+    reasons: list[list[str]]
+    """Of each item, as `contract.reasons` names them."""
     is_degraded: bool = False
     """Whether the database was out of reach, so that this is the best of what was still known."""
+
+
+class _Without(Container[str]):
+    """What is in any of a few sets, without making one of them: one may be large."""
+
+    def __init__(self, *sets: Container[str]) -> None:
+        self.sets: list[Container[str]] = []
+        for each in sets:
+            if isinstance(each, _Without):
+                self.sets += each.sets
+            elif each:
+                self.sets.append(each)
+
+    def __contains__(self, item: object) -> bool:
+        for each in self.sets:  # noqa: SIM110 - asked of every candidate: a generator would cost more
+            if item in each:
+                return True
+        return False
 
 
 class Recommender:
@@ -37,80 +71,199 @@ class Recommender:
         self._repository = repository
         self._clock = clock
 
-    def for_visitor(self, user_id: str, *, limit: int) -> Answer:
-        """What to show a visitor.
+    def for_visitor(
+        self,
+        user_id: str | None,
+        asked: Asked,
+        *,
+        told: Sequence[Event] = (),
+        rank: Sequence[str] | None = None,
+    ) -> Answer:
+        """What to show a visitor, who may be nobody known.
 
-        Raises what `Repository.visitor` raises, DatabaseUnavailableError only where nothing is known at all.
+        `told` are events that came with the request, newest first; `rank` are items to be put in order,
+        instead of any that are worth showing. Raises what `Repository.visitor` raises, UnknownCategoryError,
+        and DatabaseUnavailableError only where nothing is known at all.
         """
-        return self._or_popular(lambda: self._blended(self._repository.visitor(user_id), limit), limit)
 
-    def similar(self, item_id: str, *, limit: int) -> Answer:
-        """Items that the same people turn to. Raises UnknownItemError, and what `for_visitor` raises."""
-        return self._or_popular(lambda: self._similar(item_id, limit), limit)
+        def read() -> Answer:
+            visitor = self._repository.visitor(user_id, told=told, category=asked.category)
+            return self._blended(visitor, asked, told, rank)
 
-    def popular(self, *, limit: int) -> Answer:
-        """What is bought by now. Raises what `for_visitor` raises."""
-        return self._or_popular(lambda: self._popular(self._repository.live(), limit), limit)
+        return self._or_popular(read, asked)
 
-    def _or_popular(self, read: Callable[[], Answer], limit: int) -> Answer:
+    def for_visitors(self, user_ids: Sequence[str], asked: Asked) -> list[Answer]:
+        """The same for several, each as if asked for alone, in one round trip."""
+
+        def read() -> list[Answer]:
+            visitors = self._repository.visitors(user_ids, category=asked.category)
+            return [self._blended(visitors[user_id], asked, (), None) for user_id in user_ids]
+
         try:
             return read()
-        except DatabaseUnavailableError:
-            live = self._repository.last_live
-            if live is None:
-                raise
-            return self._popular(live, limit, is_degraded=True)
+        except DatabaseUnavailableError as error:
+            return [self._last_popular(asked, error) for _ in user_ids]
 
-    def _blended(self, visitor: Visitor, limit: int) -> Answer:
-        live = visitor.live
+    def similar(self, item_id: str, filters: Filters) -> Answer:
+        """Items that the same people turn to. Raises UnknownItemError, and what `for_visitor` raises."""
+        return self._or_popular(lambda: self._of_item(item_id, (ListKind.SIMILAR,), filters), filters)
+
+    def bought_together(self, item_id: str, filters: Filters) -> Answer:
+        """What goes into one basket with an item, then what is similar to it. Raises as `similar` does."""
+        kinds = (ListKind.BOUGHT_TOGETHER, ListKind.SIMILAR)
+        return self._or_popular(lambda: self._of_item(item_id, kinds, filters), filters)
+
+    def popular(self, filters: Filters) -> Answer:
+        """What is bought by now. Raises what `for_visitor` raises."""
+
+        def read() -> Answer:
+            live, items = self._repository.popular(filters.category)
+            if filters.category is not None and not items:
+                self._repository.within(filters.category, [])  # whether there is such a category at all
+            return self._popular(live, items, filters, category=filters.category)
+
+        return self._or_popular(read, filters)
+
+    def _or_popular(self, read: Callable[[], Answer], filters: Filters) -> Answer:
+        try:
+            return read()
+        except DatabaseUnavailableError as error:
+            return self._last_popular(filters, error)
+
+    def _last_popular(self, filters: Filters, error: DatabaseUnavailableError) -> Answer:
+        """The last popular list that this environment has seen; raises the error where it saw none."""
+        live = self._repository.last_live
+        if live is None:
+            raise error
+        return self._popular(live, live.popular, filters, is_degraded=True)
+
+    def _blended(
+        self, visitor: Visitor, asked: Asked, told: Sequence[Event], rank: Sequence[str] | None
+    ) -> Answer:
+        live, weights = visitor.live, visitor.live.weights
         now = self._clock()
-        bought = excluded_purchases(
-            [*visitor.posted, *visitor.history],
-            default=live.exclude_purchased,
-            by_category=live.exclude_purchased_by_category,
+        recent = merge_histories(told, visitor.posted, length=_EVERYTHING)
+        history = merge_histories(recent, visitor.history, length=weights.history_length)
+        is_stored = asked.strategy == "stored"
+        personal = [] if asked.strategy == "session" else visitor.personal
+        items = blend(
+            history=[] if is_stored else history,
+            personal=personal,
+            similar=visitor.similar,
+            popular=visitor.popular_in_category if asked.category is not None else live.popular,
+            weights=weights,
+            now=now,
+            has_news=not is_stored and (asked.strategy == "session" or has_news(recent, visitor.history)),
+            limit=_EVERYTHING if asked.category is not None or rank is not None else asked.limit,
+            exclude=_Without(
+                self._left_out(asked), self._of_their_own(visitor, asked, [*recent, *visitor.history])
+            ),
+        )
+        if asked.category is not None:
+            inside = self._repository.within(asked.category, [item.item_id for item in items])
+            items = [item for item in items if item.item_id in inside]
+        if rank is not None:
+            items = self._ranked(items, rank, asked)
+        items = items[: asked.limit]
+        return Answer(
+            version=live.name,
+            generated_at=now,
+            source=_source(visitor, told, asked, items),
+            items=items,
+            reasons=reasons_of(
+                items,
+                history=history,
+                similar=visitor.similar,
+                personal={item for item, _ in personal},
+                weights=weights,
+                category=asked.category,
+            ),
+        )
+
+    def _of_their_own(self, visitor: Visitor, asked: Asked, events: Sequence[Event]) -> set[str]:
+        """What the visitor has had to do with, and doesn't want to see."""
+        if asked.exclude_seen:
+            return {event.item_id for event in events}
+        if asked.exclude_purchased is not None:
+            return purchased_items(events) if asked.exclude_purchased else set()
+        return excluded_purchases(
+            events,
+            default=visitor.live.exclude_purchased,
+            by_category=visitor.live.exclude_purchased_by_category,
             category_of=visitor.category_of,
         )
-        items = blend(
-            history=merge_histories(visitor.posted, visitor.history, length=live.weights.history_length),
-            personal=visitor.personal,
-            similar=visitor.similar,
-            popular=live.popular,
-            weights=live.weights,
-            now=now,
-            has_news=has_news(visitor.posted, visitor.history),
-            limit=limit,
-            exclude=bought | visitor.unavailable,
-        )
-        return Answer(version=live.name, generated_at=now, source=_source(visitor), items=items)
 
-    def _similar(self, item_id: str, limit: int) -> Answer:
-        live, stored = self._repository.similar(item_id)
+    def _left_out(self, filters: Filters) -> _Without:
+        return _Without(
+            filters.exclude_items, self._repository.stock.unavailable if filters.available_only else ()
+        )
+
+    def _ranked(self, items: Sequence[BlendedItem], rank: Sequence[str], asked: Asked) -> list[BlendedItem]:
+        """The items that were given, those first that the blend knows, the others in their order."""
+        wanted = dict.fromkeys(rank)
+        known = [item for item in items if item.item_id in wanted]
+        left_out = self._left_out(asked)
+        rest = wanted.keys() - {item.item_id for item in known}
+        return known + [
+            BlendedItem(item, 0.0, POPULAR) for item in wanted if item in rest and item not in left_out
+        ]
+
+    def _of_item(self, item_id: str, kinds: Sequence[ListKind], filters: Filters) -> Answer:
+        live, lists = self._repository.of_item(item_id, (*kinds, ListKind.SIMILAR))
+        if ListKind.SIMILAR not in lists and ListKind.BOUGHT_TOGETHER not in lists:
+            raise UnknownItemError(f"The version {live.name} knows no items similar to this one.")
         # How likely somebody comes back to the item itself is in its list, too: it is for the blend.
-        items = [(other, score) for other, score in stored or () if other != item_id]
+        found = {other: (score, kind) for kind in reversed(kinds) for other, score in lists.get(kind, ())}
+        order = dict.fromkeys(other for kind in kinds for other, _ in lists.get(kind, ()))
+        items = [BlendedItem(other, *found[other]) for other in order if other != item_id]
         if not items:
             raise UnknownItemError(f"The version {live.name} knows no items similar to this one.")
+        items = self._kept(items, filters)
         return Answer(
             version=live.name,
             generated_at=self._clock(),
-            source=SIMILAR,
-            items=_from_list(items[:limit], SIMILAR),
+            source=BOUGHT_TOGETHER if ListKind.BOUGHT_TOGETHER in kinds else SIMILAR,
+            items=items,
+            reasons=[
+                [f"{'bought_with' if item.source == BOUGHT_TOGETHER else 'similar'}:{item_id}"]
+                for item in items
+            ],
         )
 
-    def _popular(self, live: LiveVersion, limit: int, *, is_degraded: bool = False) -> Answer:
+    def _kept(self, items: Sequence[BlendedItem], filters: Filters) -> list[BlendedItem]:
+        left_out = self._left_out(filters)
+        kept = [item for item in items if item.item_id not in left_out]
+        if filters.category is not None:
+            inside = self._repository.within(filters.category, [item.item_id for item in kept])
+            kept = [item for item in kept if item.item_id in inside]
+        return kept[: filters.limit]
+
+    def _popular(
+        self,
+        live: LiveVersion,
+        items: Iterable[ScoredItem],
+        filters: Filters,
+        *,
+        category: str | None = None,
+        is_degraded: bool = False,
+    ) -> Answer:
+        left_out = self._left_out(filters)
+        shown = [BlendedItem(item, score, POPULAR) for item, score in items if item not in left_out]
+        shown = shown[: filters.limit]
         return Answer(
             version=live.name,
             generated_at=self._clock(),
             source=POPULAR,
-            items=_from_list(live.popular[:limit], POPULAR),
+            items=shown,
+            reasons=[[popular_reason(category)] for _ in shown],
             is_degraded=is_degraded,
         )
 
 
-def _source(visitor: Visitor) -> Source:
-    if visitor.is_known:
+def _source(visitor: Visitor, told: Sequence[Event], asked: Asked, items: Sequence[BlendedItem]) -> Source:
+    """Honest: where nothing but popular items came out, that is what it says."""
+    if items and all(item.source == POPULAR for item in items):
+        return "popular"
+    if visitor.is_known and asked.strategy != "session":
         return "personalized"
-    return "session" if visitor.posted else "popular"
-
-
-def _from_list(items: Iterable[ScoredItem], source: str) -> list[BlendedItem]:
-    return [BlendedItem(item, score, source) for item, score in items]
+    return "session" if visitor.posted or told or visitor.history else "popular"

@@ -4,21 +4,27 @@ import datetime as dt
 import json
 from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, Final, cast, get_args, get_origin
 from urllib.parse import unquote
 
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.routing import APIRoute
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BaseModel
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.datastructures import QueryParams
 
 from contract.events import id_problem
 from lambdas.recommendations_api import errors
-from lambdas.recommendations_api.posted_events import nearest
+from lambdas.recommendations_api.batches import nearest
+from lambdas.recommendations_api.items import Items
+from lambdas.recommendations_api.model_info import ModelInfo
 from lambdas.recommendations_api.recommender import Recommender
 from lambdas.recommendations_api.repository import Repository
+from lambdas.recommendations_api.scopes import Authorization, scope_of
 from lambdas.recommendations_api.settings import Clock
+from lambdas.recommendations_api.signing import Signer
+from lambdas.recommendations_api.stats import Stats
+from lambdas.recommendations_api.users import Users
 
 SERVICE: Final = "shop.service"
 """Where the ASGI scope holds what answers."""
@@ -32,6 +38,12 @@ class Service:
 
     recommender: Recommender
     repository: Repository
+    items: Items
+    users: Users
+    model_info: ModelInfo
+    stats: Stats
+    signer: Signer
+    authorization: Authorization
     clock: Clock
     event_max_age_ms: int
     event_max_ahead_ms: int
@@ -53,18 +65,37 @@ register_url_convertor("id", _EncodedId())
 
 
 class StrictRoute(APIRoute):
-    """Refuses query parameters that it does not have: a misspelt one would be silently without effect."""
+    """Refuses callers without its scope, and query parameters that it does not have.
+
+    A misspelt one would be silently without effect.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler of the route, behind the check."""
+        """The handler of the route, behind the checks."""
         handle = super().get_route_handler()
+        scopes = {method: scope_of(method, self.path_format) for method in self.methods or ()}
         known = [parameter.alias for parameter in self.dependant.query_params]
+        repeatable = {
+            each.alias for each in self.dependant.query_params if _is_list(each.field_info.annotation)
+        }
 
         async def strictly(request: Request) -> Response:
-            _refuse_odd_parameters(request.query_params, known)
+            context = request.scope["aws.event"]["requestContext"]
+            service_of(request).authorization.require(scopes[request.method], context)
+            _refuse_odd_parameters(request.query_params, known, repeatable)
             return await handle(request)
 
         return strictly
+
+
+def _is_list(annotation: Any) -> bool:
+    return any(get_origin(part) is list for part in (annotation, *get_args(annotation)))
+
+
+def body_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """How a route documents a body that it reads itself; `app.py` adds the model's schema."""
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
 def _problems(description: str) -> dict[str, Any]:
@@ -116,12 +147,14 @@ def iso(moment: int) -> str:
     return dt.datetime.fromtimestamp(moment / 1000, dt.UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-def _refuse_odd_parameters(parameters: QueryParams, known: Collection[str]) -> None:
+def _refuse_odd_parameters(
+    parameters: QueryParams, known: Collection[str], repeatable: Collection[str]
+) -> None:
     seen: set[str] = set()
     for name, _ in parameters.multi_items():
         if name not in known:
             message = f"is not known; {nearest(name, known)}"
-        elif name in seen:
+        elif name in seen and name not in repeatable:
             message = "is given more than once"
         else:
             seen.add(name)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import AwareDatetime, Field, SecretStr, field_validator
@@ -11,6 +12,9 @@ from contract.recommendations import DEFAULT_VARIANT
 
 Clock = Callable[[], int]
 """Now, in milliseconds since 1970-01-01 UTC."""
+
+Mode = Literal["iam", "jwt", "api_key", "none"]
+"""What may say who calls; `scopes.py` tells what follows from it."""
 
 
 class Settings(BaseSettings):
@@ -26,6 +30,13 @@ class Settings(BaseSettings):
     """Whose row of `serving` says which version answers."""
     as_of: AwareDatetime | None = None
     """A moment to take for now, ISO 8601 with a time zone: for demos and backtests over old data."""
+    authorization: Mode = "iam"
+    """What may say who calls: `iam` alone; or, for all that is not an operator's, also `jwt`, the scopes of a
+    token that a Lambda authorizer has read, or `api_key`, for trying things out. `none` asks nobody: for one
+    machine."""
+    signing_keys_seconds: float = Field(default=3600, gt=0)
+    """How long the keys of `recommendation_id` are good for before they are read again. Less than the time
+    between two rotations: ids under the last key but one are refused."""
 
     event_max_age_days: float = Field(default=90, gt=0)
     """Posted events that happened longer ago are rejected."""
@@ -42,7 +53,8 @@ class Settings(BaseSettings):
     because a server that hangs obeys no timeout. The first answer of an environment has nothing to fall back
     to and may take as long as `events_timeout_ms`."""
     events_timeout_ms: int = Field(default=3000, ge=1)
-    """How long posting events may wait for Postgres."""
+    """How long posting events and changing items may wait for Postgres, and what is asked about users, the
+    model and what is stored."""
     connect_timeout_seconds: int = Field(default=2, ge=2)
     """How long opening the connection may take; libpq knows no less than 2."""
     database_pause_seconds: float = Field(default=2, ge=0)

@@ -6,6 +6,7 @@ import pytest
 
 from contract.blending import BlendWeights, ScoredItem
 from contract.events import Event
+from lambdas.recommendations_api.asked import Asked
 from lambdas.recommendations_api.database import Database
 from lambdas.recommendations_api.recommender import Recommender
 from lambdas.recommendations_api.repository import NewEvent, Repository
@@ -79,7 +80,7 @@ def test_the_api_answers_what_was_evaluated(
     )
     if posted:
         repository.add_events([NewEvent(user, event.item_id, *event) for event in posted])
-    answered = Recommender(repository, clock=lambda: NOW_MS).for_visitor(user, limit=20)
+    answered = Recommender(repository, clock=lambda: NOW_MS).for_visitor(user, Asked(limit=20))
     connection.close()
     items = [item.item_id for item in answered.items]
     assert items == served.answer(user, posted, now=NOW_MS, limit=20)

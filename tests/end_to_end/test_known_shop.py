@@ -12,6 +12,7 @@ from twin.postgres import create_database, drop_database
 from contract.events import ADD_TO_CART, PURCHASE, VIEW
 from contract.recommendations import ListKind, Manifest
 from lambdas.migrate_database.migrate import migrate
+from lambdas.recommendations_api.asked import Asked
 from lambdas.recommendations_api.database import Database
 from lambdas.recommendations_api.recommender import Recommender
 from lambdas.recommendations_api.repository import NewEvent, Repository
@@ -82,7 +83,7 @@ class Shop:
             posted = [NewEvent(user, item, item, VIEW, now - 60_000) for item in viewed]
             if posted:
                 repository.add_events(posted)
-            answer = Recommender(repository, clock=lambda: now).for_visitor(user, limit=10)
+            answer = Recommender(repository, clock=lambda: now).for_visitor(user, Asked(limit=10))
         finally:
             connection.close()
         return [item.item_id for item in answer.items]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from contract.recommendations import Manifest
+from lambdas.recommendations_api.asked import Asked
 from lambdas.recommendations_api.database import Database
 from lambdas.recommendations_api.recommender import Recommender
 from lambdas.recommendations_api.repository import NewEvent, Repository
@@ -87,6 +88,6 @@ def test_the_api_answers_what_was_evaluated(
             ]
             if posted:
                 repository.add_events(posted)
-        answered = recommender.for_visitor(visitor.user_id, limit=10)
+        answered = recommender.for_visitor(visitor.user_id, Asked(limit=10))
         assert [item.item_id for item in answered.items] == evaluated
     connection.close()

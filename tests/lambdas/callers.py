@@ -64,7 +64,7 @@ class Api:
             json.dumps(self.environment(json.loads(json.dumps(event)), cast(LambdaContext, None)))
         )
         assert answer["isBase64Encoded"] is False
-        is_json = answer["headers"]["content-type"].endswith("json")
+        is_json = answer["headers"].get("content-type", "").endswith("json")
         return Answer(
             answer["statusCode"], answer["headers"], json.loads(answer["body"]) if is_json else answer["body"]
         )

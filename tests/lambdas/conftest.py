@@ -46,6 +46,7 @@ def environments(database: str) -> Iterator[MakeApi]:
         usual: dict[str, Any] = {
             "database_url": SecretStr(database),
             "as_of": NOW,
+            "authorization": "none",
             "database_timeout_ms": 10_000,
             "events_timeout_ms": 10_000,
         }

@@ -197,7 +197,9 @@ def test_another_variant_is_answered_from_its_own_version(
 def test_similar_items_come_best_first(api: Api, stored: str) -> None:
     answer = api.get("/v1/items/shoe/similar?limit=1")
     assert answer.document["source"] == "similar"
-    assert answer.document["items"] == [{"item_id": "sock", "score": 0.9, "rank": 1, "source": "similar"}]
+    assert answer.document["items"] == [
+        {"item_id": "sock", "score": 0.9, "rank": 1, "source": "similar", "reasons": ["similar:shoe"]}
+    ]
     check_form(api.get("/v1/items/shoe/similar"), 2)
 
 

@@ -148,7 +148,7 @@ def test_each_request_is_one_line_without_the_user(
 ) -> None:
     caplog.set_level(logging.INFO, "lambdas.recommendations_api")
     api.recommendations("known")
-    (record,) = caplog.records
+    (record,) = [record for record in caplog.records if record.getMessage() == "request"]
     line = JsonFormatter().format(record)
     for part in (
         '"/v1/users/{user_id}/recommendations"',

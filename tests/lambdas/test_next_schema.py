@@ -194,8 +194,13 @@ def test_a_migration_takes_nothing_from_programs_that_do_not_know_it(
         before = Schema(connection)
         with migrations(tmp_path / "after", upto=place + 1):
             assert migrate(empty_database) == [FILES[place]]
-        assert before.broken_by(Schema(connection)) == set()
+        assert before.broken_by(Schema(connection)) == HARMLESS.get(FILES[place], set())
 
+
+HARMLESS = {
+    # They count and number changes, and refuse none.
+    "0006_stock.sql": {("items", "trigger count_change"), ("items", "trigger number_change")},
+}
 
 TAKING = {
     "DROP TABLE serving_history": ("serving_history", "id", "bigint"),

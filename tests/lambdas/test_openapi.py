@@ -23,9 +23,17 @@ def document(shared_api: Api) -> Document:
 def test_the_document_names_each_route(document: Document) -> None:
     assert {(method.upper(), path) for path, methods in document["paths"].items() for method in methods} == {
         ("GET", "/v1/users/{user_id}/recommendations"),
+        ("POST", "/v1/recommendations"),
+        ("POST", "/v1/recommendations/batch"),
         ("GET", "/v1/items/{item_id}/similar"),
+        ("GET", "/v1/items/{item_id}/bought-together"),
         ("GET", "/v1/popular"),
         ("POST", "/v1/events"),
+        ("PUT", "/v1/items"),
+        ("GET", "/v1/users/{user_id}"),
+        ("DELETE", "/v1/users/{user_id}"),
+        ("GET", "/v1/model"),
+        ("GET", "/v1/stats"),
         ("GET", "/health"),
         ("GET", "/ready"),
     }
@@ -47,6 +55,10 @@ def test_each_reference_leads_somewhere(document: Document) -> None:
         ("/v1/users/known/recommendations", "Recommendations"),
         ("/v1/items/shoe/similar", "Recommendations"),
         ("/v1/popular", "Recommendations"),
+        ("/v1/users/known", "StoredUserOut"),
+        ("/v1/users/nobody", "StoredUserOut"),
+        ("/v1/model", "Model"),
+        ("/v1/stats", "StatsOut"),
         ("/health", "Health"),
         ("/ready", "Readiness"),
         ("/v1/popular?limit=0", "ProblemOut"),

@@ -29,6 +29,18 @@ def test_events_are_stored_as_they_were_posted(api: Api, database: str) -> None:
     assert execute(database, "SELECT 1 FROM events WHERE event_id = 'e1' AND user_id = 'u'") == [(1,)]
 
 
+def test_the_id_of_an_answer_is_stored_as_it_came(api: Api, database: str) -> None:
+    answer = api.post_events(
+        event("u", "a", recommendation_id="no id of ours, but 🛒"),
+        event("u", "b", recommendation_id="r" * 256),
+        event("u", "c", recommendation_id=None),
+        event("u", "d"),
+    )
+    assert (answer.status, answer.document["accepted"]) == (202, 4)
+    rows = execute(database, "SELECT recommendation_id FROM events ORDER BY item_id")
+    assert rows == [("no id of ours, but 🛒",), ("r" * 256,), (None,), (None,)]
+
+
 def test_posting_again_under_the_same_event_id_is_harmless(api: Api, count_events: CountEvents) -> None:
     first = [event("u", "a", event_id="e1"), event("u", "b", event_id="e2")]
     api.post_events(*first)
@@ -117,6 +129,14 @@ def test_how_old_an_event_may_be_is_a_setting(make_api: MakeApi) -> None:
         ({"event_type": "x" * 65}, "event_type", "has 65 characters, at most 64 are allowed"),
         ({"event_id": ""}, "event_id", "is empty"),
         ({"event_id": ["e"]}, "event_id", "is not a string"),
+        ({"recommendation_id": 7}, "recommendation_id", "is not a string"),
+        ({"recommendation_id": ""}, "recommendation_id", "is empty"),
+        ({"recommendation_id": "a\x00b"}, "recommendation_id", "contains a NUL character"),
+        (
+            {"recommendation_id": "r" * 257},
+            "recommendation_id",
+            "has 257 characters, at most 256 are allowed",
+        ),
         ({"timestamp": "yesterday"}, "timestamp", "is not an ISO 8601 moment, such as 2026-01-31T12:00:00Z"),
         ({"timestamp": "2026-01-31T12:00:00"}, "timestamp", "has no time zone; for UTC append Z"),
         ({"timestamp": NOW_MS // 1000}, "timestamp", "is too long ago; it is in milliseconds"),
@@ -133,7 +153,7 @@ def test_how_old_an_event_may_be_is_a_setting(make_api: MakeApi) -> None:
         (
             {"\ud800": 1},
             "\ud800",
-            "is not known; known are: user_id, item_id, event_type, event_id, timestamp",
+            "is not known; known are: user_id, item_id, event_type, event_id, timestamp, recommendation_id",
         ),
     ],
 )

@@ -65,6 +65,8 @@ def load_version(
     histories: Mapping[str, Sequence[Event]] | None = None,
     similar: Mapping[str, Sequence[ScoredItem]] | None = None,
     popular: Sequence[ScoredItem] = POPULAR,
+    bought_together: Mapping[str, Sequence[ScoredItem]] | None = None,
+    popular_by_category: Mapping[str, Sequence[ScoredItem]] | None = None,
     variant: str | None = DEFAULT_VARIANT,
     **of_manifest: Any,
 ) -> None:
@@ -83,7 +85,8 @@ def load_version(
         scored = {
             ListKind.PERSONAL: personal or {},
             ListKind.SIMILAR: similar or {},
-            ListKind.POPULAR: {"": popular},
+            ListKind.BOUGHT_TOGETHER: bought_together or {},
+            ListKind.POPULAR: {"": popular, **(popular_by_category or {})},
         }
         for kind, lists in scored.items():
             for key, items in lists.items():

@@ -5,10 +5,10 @@ from dataclasses import asdict
 
 from fastapi import Request, Response
 
-from lambdas.recommendations_api.models import EventsAnswer
+from lambdas.recommendations_api.models import EventsAnswer, EventsBatch
 from lambdas.recommendations_api.posted_events import TimeWindow, read_events
 from lambdas.recommendations_api.records import record_of
-from lambdas.recommendations_api.routing import new_router, service_of
+from lambdas.recommendations_api.routing import body_schema, new_router, service_of
 
 router = new_router("events")
 
@@ -17,12 +17,7 @@ router = new_router("events")
     "/v1/events",
     status_code=202,
     response_model=EventsAnswer,
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/EventsBatch"}}},
-        }
-    },
+    openapi_extra=body_schema(EventsBatch),
 )
 async def post_events(request: Request) -> Response:
     """Tell what visitors did. The answer comes when it is committed.

@@ -1,51 +1,225 @@
-"""What to show: to a visitor, on an item's page, to everyone."""
+"""What to show: to a visitor, on an item's page, in a cart, to everyone."""
 
-from typing import Annotated
+import hashlib
+from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 
-from lambdas.recommendations_api.models import Recommendations
+from contract.events import id_problem
+from lambdas.recommendations_api.asked import DEFAULT_LIMIT, MAX_LIMIT, Asked, Filters, Strategy
+from lambdas.recommendations_api.bodies import BatchIn, VisitorIn, read_body
+from lambdas.recommendations_api.errors import FieldError, InvalidRequestError
+from lambdas.recommendations_api.models import Recommendations, RecommendationsBatch
 from lambdas.recommendations_api.recommender import Answer
 from lambdas.recommendations_api.records import record_of
-from lambdas.recommendations_api.routing import ItemId, UserId, iso, json_response, new_router, service_of
+from lambdas.recommendations_api.routing import (
+    ItemId,
+    UserId,
+    body_schema,
+    iso,
+    json_response,
+    new_router,
+    service_of,
+)
 
 router = new_router("recommendations")
 
-Length = Annotated[int, Query(ge=1, le=100, description="How many items.")]
+Length = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many items.")]
+Category = Annotated[
+    str | None, Query(max_length=256, description="Only what lies in it, or below it in the tree.")
+]
+Excluded = Annotated[
+    list[str] | None, Query(description="Items to leave out: repeated, or separated by commas.")
+]
+Available = Annotated[bool, Query(description="Leave out what the catalogue says is not to be had.")]
+ByStrategy = Annotated[
+    Strategy,
+    Query(
+        description="`blend`: the trained list and what they did until now. `stored`: the trained list "
+        "alone. `session`: without it."
+    ),
+]
+Purchased = Annotated[
+    bool | None,
+    Query(description="Leave out what they bought. Default: as the training found to be better."),
+]
+Seen = Annotated[bool, Query(description="Leave out everything that they ever turned to.")]
 
 
 @router.get("/v1/users/{user_id:id}/recommendations", response_model=Recommendations)
-async def recommend(request: Request, user_id: UserId, limit: Length = 10) -> Response:
+async def recommend(
+    request: Request,
+    user_id: UserId,
+    *,
+    limit: Length = DEFAULT_LIMIT,
+    strategy: ByStrategy = "blend",
+    exclude_purchased: Purchased = None,
+    exclude_seen: Seen = False,
+    category: Category = None,
+    exclude_items: Excluded = None,
+    available_only: Available = True,
+) -> Response:
     """What to show a visitor: the trained list, blended with what they did up to a moment ago."""
-    return _answered(request, service_of(request).recommender.for_visitor(user_id, limit=limit))
+    asked = Asked(
+        limit=limit,
+        strategy=strategy,
+        exclude_purchased=exclude_purchased,
+        exclude_seen=exclude_seen,
+        category=category,
+        exclude_items=_excluded(exclude_items),
+        available_only=available_only,
+    )
+    return _answered(request, service_of(request).recommender.for_visitor(user_id, asked))
+
+
+@router.post("/v1/recommendations", response_model=Recommendations, openapi_extra=body_schema(VisitorIn))
+async def recommend_now(request: Request) -> Response:
+    """What to show a visitor whose latest events come with the request, known or not.
+
+    Nothing of it is stored: post events to keep them. With `items` those are put in order.
+    """
+    service = service_of(request)
+    visitor = read_body(VisitorIn, await request.body())
+    told = visitor.told(service.clock(), service.event_max_ahead_ms)
+    answer = service.recommender.for_visitor(visitor.user_id, visitor.asked(), told=told, rank=visitor.items)
+    return _answered(request, answer)
+
+
+@router.post(
+    "/v1/recommendations/batch", response_model=RecommendationsBatch, openapi_extra=body_schema(BatchIn)
+)
+async def recommend_batch(request: Request) -> Response:
+    """What to show each of up to 100 visitors."""
+    batch = read_body(BatchIn, await request.body())
+    user_ids = list(dict.fromkeys(batch.user_ids))
+    answers = service_of(request).recommender.for_visitors(user_ids, batch.asked())
+    _note(request, answers[0])
+    documents = [
+        {"user_id": user_id, **_document(answer)} for user_id, answer in zip(user_ids, answers, strict=True)
+    ]
+    return json_response({"answers": documents}, _headers(answers[0]))
 
 
 @router.get("/v1/items/{item_id:id}/similar", response_model=Recommendations)
-async def similar(request: Request, item_id: ItemId, limit: Length = 10) -> Response:
+async def similar(
+    request: Request,
+    item_id: ItemId,
+    *,
+    limit: Length = DEFAULT_LIMIT,
+    category: Category = None,
+    exclude_items: Excluded = None,
+    available_only: Available = True,
+) -> Response:
     """What the same people turn to: for the page of an item."""
-    return _answered(request, service_of(request).recommender.similar(item_id, limit=limit))
+    filters = _filters(limit, category, exclude_items, available_only=available_only)
+    return _answered(request, service_of(request).recommender.similar(item_id, filters))
+
+
+@router.get("/v1/items/{item_id:id}/bought-together", response_model=Recommendations)
+async def bought_together(
+    request: Request,
+    item_id: ItemId,
+    *,
+    limit: Length = DEFAULT_LIMIT,
+    category: Category = None,
+    exclude_items: Excluded = None,
+    available_only: Available = True,
+) -> Response:
+    """What goes into one basket with an item, then what is similar to it: for the page of a cart."""
+    filters = _filters(limit, category, exclude_items, available_only=available_only)
+    return _answered(request, service_of(request).recommender.bought_together(item_id, filters))
 
 
 @router.get("/v1/popular", response_model=Recommendations)
-async def popular(request: Request, limit: Length = 10) -> Response:
-    """What is bought by now."""
-    return _answered(request, service_of(request).recommender.popular(limit=limit))
+async def popular(
+    request: Request,
+    *,
+    limit: Length = DEFAULT_LIMIT,
+    category: Category = None,
+    exclude_items: Excluded = None,
+    available_only: Available = True,
+) -> Response:
+    """What is bought by now, in the whole shop or in a category."""
+    filters = _filters(limit, category, exclude_items, available_only=available_only)
+    return _answered(request, service_of(request).recommender.popular(filters))
+
+
+def _filters(
+    limit: int, category: str | None, exclude_items: list[str] | None, *, available_only: bool
+) -> Filters:
+    return Filters(
+        limit=limit,
+        category=category,
+        exclude_items=_excluded(exclude_items),
+        available_only=available_only,
+    )
+
+
+def _excluded(values: list[str] | None) -> frozenset[str]:
+    if not values:
+        return frozenset()
+    items = [item for value in values for item in value.split(",") if item]
+    for item in items:
+        if problem := id_problem(item):
+            raise InvalidRequestError(
+                f"exclude_items {problem}.", [FieldError("exclude_items", f"{item[:20]!r} {problem}")]
+            )
+    return frozenset(items)
 
 
 def _answered(request: Request, answer: Answer) -> Response:
+    _note(request, answer)
+    headers, document = _headers(answer), _document(answer)
+    if request.method != "GET":
+        return json_response(document, headers)
+    headers["ETag"] = etag = _etag(answer)
+    if _is_known(etag, request.headers.get("if-none-match")):
+        return Response(status_code=304, headers=headers)
+    return json_response(document, headers)
+
+
+def _etag(answer: Answer) -> str:
+    """Of version and items: not of the moment, which is another for each answer."""
+    told = repr((answer.version, answer.items)).encode(errors="surrogatepass")
+    return f'"{hashlib.blake2b(told, digest_size=12).hexdigest()}"'
+
+
+def _is_known(etag: str, known: str | None) -> bool:
+    if known is None:
+        return False
+    return known.strip() == "*" or etag in (each.strip().removeprefix("W/") for each in known.split(","))
+
+
+def _note(request: Request, answer: Answer) -> None:
     record = record_of(request)
     record.source = answer.source
     record.version = answer.version
+    if answer.is_degraded:
+        record.degraded = "database"
+
+
+def _headers(answer: Answer) -> dict[str, str]:
     headers = {"Cache-Control": "private, no-cache"}
     if answer.is_degraded:
-        record.degraded = headers["X-Degraded"] = "database"
-    document = {
+        headers["X-Degraded"] = "database"
+    return headers
+
+
+def _document(answer: Answer) -> dict[str, Any]:
+    return {
         "model_version": answer.version,
         "generated_at": iso(answer.generated_at),
         "source": answer.source,
         "items": [
-            {"item_id": item_id, "score": float(f"{score:.6g}"), "rank": rank, "source": source}
-            for rank, (item_id, score, source) in enumerate(answer.items, 1)
+            {
+                "item_id": item_id,
+                "score": float(f"{score:.6g}"),
+                "rank": rank,
+                "source": source,
+                "reasons": reasons,
+            }
+            for rank, ((item_id, score, source), reasons) in enumerate(
+                zip(answer.items, answer.reasons, strict=True), 1
+            )
         ],
     }
-    return json_response(document, headers)

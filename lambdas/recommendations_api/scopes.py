@@ -1,0 +1,97 @@
+"""Who may do what: a scope for each route, and the scopes of whoever calls.
+
+Who calls was found out by API Gateway, which says so in the event. Here it is only read:
+
+    caller                          mode        scopes
+    identity.userArn or .caller     all         all: an IAM policy has allowed this very call
+    authorizer.scope or .scp        jwt         those of `read` and `write` that the token has
+    identity.apiKeyId or .apiKey    api_key     `read` and `write`
+    anybody                         none        all
+
+So `operator` takes IAM in every mode: neither a token nor a key opens a user's stored data.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from lambdas.recommendations_api.errors import ForbiddenError, UnauthenticatedError
+from lambdas.recommendations_api.settings import Mode
+
+Scope = Literal["read", "write", "operator"]
+
+ALL: Final[frozenset[str]] = frozenset({"read", "write", "operator"})
+WITHOUT_IAM: Final[frozenset[str]] = frozenset({"read", "write"})
+
+SCOPES: Final[Mapping[tuple[str, str], Scope | None]] = {
+    ("GET", "/v1/users/{user_id}/recommendations"): "read",
+    ("POST", "/v1/recommendations"): "read",
+    ("POST", "/v1/recommendations/batch"): "read",
+    ("GET", "/v1/items/{item_id}/similar"): "read",
+    ("GET", "/v1/items/{item_id}/bought-together"): "read",
+    ("GET", "/v1/popular"): "read",
+    ("GET", "/v1/model"): "read",
+    ("GET", "/v1/stats"): "read",
+    ("GET", "/ready"): "read",
+    ("POST", "/v1/events"): "write",
+    ("PUT", "/v1/items"): "write",
+    ("GET", "/v1/users/{user_id}"): "operator",
+    ("DELETE", "/v1/users/{user_id}"): "operator",
+    ("GET", "/health"): None,
+}
+"""By method and template of the route; None where nobody needs any."""
+
+
+def scope_of(method: str, path: str) -> Scope | None:
+    """The scope of a route; of one that SCOPES lacks the narrowest."""
+    return SCOPES.get((method, path), "operator")
+
+
+class Authorization:
+    """Lets through who has a route's scope."""
+
+    def __init__(self, mode: Mode) -> None:
+        self._mode = mode
+
+    def require(self, scope: Scope | None, context: Mapping[str, Any]) -> None:
+        """Let this call through; `context` is the event's `requestContext`.
+
+        Raises UnauthenticatedError where a token should say who calls and doesn't, ForbiddenError where the
+        caller lacks the scope.
+        """
+        if scope is None or self._mode == "none":
+            return
+        granted = granted_scopes(self._mode, context)
+        if granted is None and self._mode == "jwt":
+            raise UnauthenticatedError("This needs a token, and none was sent.")
+        if granted is None:
+            raise ForbiddenError(f"This needs the scope {scope}, and API Gateway did not say who calls.")
+        if scope not in granted:
+            raise ForbiddenError(f"This needs the scope {scope}, which the caller does not have.")
+
+
+def granted_scopes(mode: Mode, context: Mapping[str, Any]) -> frozenset[str] | None:
+    """What the caller may do; None where the event doesn't say who that is."""
+    if mode == "none":
+        return ALL
+    identity = _mapping(context.get("identity"))
+    if _text(identity.get("userArn")) or _text(identity.get("caller")):
+        return ALL
+    if mode == "jwt":
+        authorizer = _mapping(context.get("authorizer"))
+        return _claimed(authorizer) if authorizer else None
+    if mode == "api_key" and (_text(identity.get("apiKeyId")) or _text(identity.get("apiKey"))):
+        return WITHOUT_IAM
+    return None
+
+
+def _claimed(authorizer: Mapping[str, Any]) -> frozenset[str]:
+    claimed = f"{_text(authorizer.get('scope'))} {_text(authorizer.get('scp'))}"
+    return WITHOUT_IAM.intersection(claimed.split())
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
