@@ -5,7 +5,7 @@ import hmac
 import string
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from contract.events import MAX_ID_LENGTH
@@ -117,6 +117,12 @@ def test_garbage_that_begins_like_a_token_raises_nothing_but_its_own_error(rest:
 
 
 @given(st.binary(max_size=100), st.integers(0, 255))
+@example(b"\x01v\x01", 0)  # ends too early
+@example(b"\x01v\x01de", 0)  # goes on
+@example(b"\x05v\x01d", 0)  # no variant is left
+@example(b"\x01\xff\x01d", 0)  # no text
+@example(b"\x01v\x01d", 0)
+@example(b"\x01v\x01d", len(SOURCES))
 def test_what_was_signed_but_says_nonsense_raises_nothing_but_its_own_error(rest: bytes, source: int) -> None:
     """By a later code that shares key and format."""
     raw = b"\x01" + bytes.fromhex(KEY.id) + bytes(20) + bytes([source]) + rest
