@@ -83,7 +83,7 @@ class NewEvent(NamedTuple):
     item_id: str
     event_type: str
     timestamp: int
-    recommendation_id: str | None
+    recommendation_id: str | None = None
 
 
 class _Row(NamedTuple):

@@ -22,6 +22,10 @@ TYPES = {
     "items": "int",
     "variant": "text",
     "known": "int",
+    "stock": "bigint",
+    "category": "text",
+    "told_items": "text[]",
+    "told_timestamps": "bigint[]",
 }
 VALUES = {
     "user": "'user-7'",
@@ -31,6 +35,10 @@ VALUES = {
     "items": "20",
     "variant": "'default'",
     "known": "0",
+    "stock": "0",
+    "category": "NULL",
+    "told_items": "'{}'",
+    "told_timestamps": "'{}'",
 }
 
 
