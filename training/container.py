@@ -38,11 +38,22 @@ class StoppedError(BaseException):
     """SIGTERM came. No Exception: nothing but this program's edge may take it for a failure of its own."""
 
 
+class Stop:
+    """What SIGTERM does: the run ends where it is, and what ends it is remembered."""
+
+    has_come = False
+
+    def __call__(self, _signal_number: int, _frame: FrameType | None) -> None:
+        self.has_come = True
+        raise StoppedError
+
+
 def main() -> int:
     """Train, and leave the reason where the run fails; the exit status."""
     configure_logging()
     base = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
-    signal.signal(signal.SIGTERM, _stop)
+    stop = Stop()
+    signal.signal(signal.SIGTERM, stop)
     try:
         refuse_unwritable(base)
         settings = Hyperparameters.from_strings(read_hyperparameters(base))
@@ -54,16 +65,19 @@ def main() -> int:
                 environment=Environment.read(),
                 checkpoint_folder=base / "checkpoints",
             )
-    except UserError as error:
-        return fail(base, str(error))
-    except StoppedError:
-        return fail(
-            base, "stopped by SIGTERM before the training was done; the same job goes on from its checkpoint"
-        )
-    except Exception as error:  # noqa: BLE001 - the edge: SageMaker shows what is in the failure file
-        traceback.print_exc()
-        return fail(base, f"{type(error).__name__}: {error}")
+    except (StoppedError, Exception) as error:  # noqa: BLE001 - the edge: SageMaker shows the failure file
+        return fail(base, reason_of(error, is_stopped=stop.has_come))
     return 0
+
+
+def reason_of(error: BaseException, *, is_stopped: bool) -> str:
+    """Why the run ended. What a stop interrupted may say so in words of its own, as DuckDB does."""
+    if is_stopped:
+        return "stopped by SIGTERM before the training was done; the same job goes on from its checkpoint"
+    if isinstance(error, UserError):
+        return str(error)
+    traceback.print_exception(error)
+    return f"{type(error).__name__}: {error}"
 
 
 def refuse_unwritable(base: Path) -> None:
@@ -118,10 +132,6 @@ def configure_logging() -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
-
-
-def _stop(_signal_number: int, _frame: FrameType | None) -> None:
-    raise StoppedError
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import duckdb
 import mlflow
 import pandas as pd
 import pyarrow.parquet as pq
@@ -23,6 +24,7 @@ from contract.recommendations import ListKind, Manifest
 from contract.s3_layout import lists_name, manifest_key, version_prefix
 from tests.training.shops import DAY, events_table, two_camps
 from training.compare import compare
+from training.container import Stop, StoppedError, reason_of
 from training.events import dataset_fingerprint, read_events
 from training.generate_shop import generate_shop
 from training.import_events import import_events
@@ -331,6 +333,20 @@ def test_sigterm_ends_the_job_with_a_reason_and_no_version(job: Job, tmp_path: P
     assert "stopped by SIGTERM" in job.failure
     assert "goes on from its checkpoint" in job.failure
     assert job.versions() == []
+
+
+def test_a_stop_in_the_middle_of_a_query_is_told_as_a_stop() -> None:
+    """DuckDB asks for signals while it works, and makes an error of its own out of what a handler raises."""
+    stop = Stop()
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with duckdb.connect() as connection, pytest.raises((StoppedError, RuntimeError)) as raised:
+            connection.execute("SELECT sum(sin(range)) FROM range(100_000_000_000)").fetchall()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert reason_of(raised.value, is_stopped=stop.has_come).startswith("stopped by SIGTERM")
 
 
 def sums(job: Job, version: str) -> list[str]:
