@@ -44,6 +44,7 @@ class Stop:
     has_come = False
 
     def __call__(self, _signal_number: int, _frame: FrameType | None) -> None:
+        """Note that it came. Raises StoppedError."""
         self.has_come = True
         raise StoppedError
 
