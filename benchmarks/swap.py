@@ -35,7 +35,7 @@ import pyarrow as pa
 
 from benchmarks.bars import Bar, write
 from benchmarks.stage import empty_database, publish
-from contract.recommendations import DEFAULT_VARIANT, EVERYTHING, ListKind
+from contract.recommendations import EVERYTHING, ListKind
 from lambdas.recommendations_api.database import Database
 from lambdas.recommendations_api.repository import Repository
 from training.lists_schema import LISTS_SCHEMA
@@ -221,9 +221,7 @@ def _read_until(
     """One reader: an environment of the function, as far as it reads."""
     reads = Reads()
     database = Database(database_url, connect_timeout=10, pause=1, statement_timeout=60)
-    repository = Repository(
-        database, variant=DEFAULT_VARIANT, events_days=14, events_limit=200, read_timeout=60, write_timeout=60
-    )
+    repository = Repository(database, events_days=14, events_limit=200, read_timeout=60, write_timeout=60)
     try:
         repository.visitor(_user(0))
         ready.wait(timeout=60)

@@ -29,7 +29,12 @@ class ListKind(StrEnum):
     """Key: an item. Items that go into one basket with it."""
     POPULAR = "popular"
     """Key: a category, or `EVERYTHING`."""
+    TRENDING = "trending"
+    """Key: a window and a category, by `trending_key`. Items by their carts and purchases in that time."""
 
+
+TRENDING_WINDOWS: Final = {"1d": 1, "7d": 7, "30d": 30}
+"""How many days before the training's `as_of` each window of `TRENDING` lists begins."""
 
 EVERYTHING: Final = ""
 """The key of the popular list over all categories."""
@@ -57,6 +62,13 @@ ITEMS_TABLE: Final = "items"
 """What the shop sells: category and stock, from the catalogue and from the shop's own changes since."""
 
 DEFAULT_VARIANT: Final = "default"
+CANARY_VARIANT: Final = "canary"
+"""Where a new version is tried before anybody sees it: no visitor is ever given to it."""
+
+
+def trending_key(window: str, category: str = EVERYTHING) -> str:
+    """The key of a list of `TRENDING`; `window` is one of `TRENDING_WINDOWS`."""
+    return f"{window}:{category}"
 
 
 class ManifestError(ValueError):

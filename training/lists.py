@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from contract.blending import ScoredItem
 from contract.events import Event
-from contract.recommendations import EVERYTHING, ListKind
+from contract.recommendations import EVERYTHING, ListKind, trending_key
 from training.candidates import Candidates
 from training.interactions import IntArray, Interactions, LongArray, rank_within
 from training.lists_schema import LISTS_SCHEMA
@@ -33,6 +33,8 @@ class Lists:
     """Keyed by item."""
     popular_by_category: Candidates
     """Keyed by category."""
+    trending: dict[str, Candidates]
+    """By window; keyed by 0 for the whole shop, and by a category's number and 1 for that."""
     category_ids: npt.NDArray[np.object_]
     baselines: dict[str, Candidates]
     """Lists for everybody that what is served is measured against, by name."""
@@ -82,6 +84,9 @@ class Lists:
         yield from self._scored_tables(ListKind.BOUGHT_TOGETHER, self.bought_together, self.events.item_ids)
         yield from self._scored_tables(ListKind.POPULAR, self.popular_by_category, self.category_ids)
         yield from self._scored_tables(ListKind.POPULAR, self.popular, np.array([EVERYTHING], dtype=object))
+        for window, lists in self.trending.items():
+            keys = [trending_key(window, category) for category in (EVERYTHING, *self.category_ids)]
+            yield from self._scored_tables(ListKind.TRENDING, lists, np.array(keys, dtype=object))
 
     @cached_property
     def _item_names(self) -> pa.Array:

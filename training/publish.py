@@ -19,7 +19,16 @@ import pyarrow.parquet as pq
 
 from contract.blending import BlendWeightsError
 from contract.events import MAX_EVENT_TYPE_LENGTH, MAX_ID_LENGTH, event_type_problem, id_problem
-from contract.recommendations import EVERYTHING, FileEntry, ListKind, Manifest, ManifestError, lists_counts
+from contract.recommendations import (
+    EVERYTHING,
+    TRENDING_WINDOWS,
+    FileEntry,
+    ListKind,
+    Manifest,
+    ManifestError,
+    lists_counts,
+    trending_key,
+)
 from contract.s3_layout import RECOMMENDATIONS_PREFIX, lists_name, manifest_key, version_prefix
 from training.errors import VersionError
 from training.lists_schema import LISTS_SCHEMA
@@ -224,7 +233,13 @@ def _check_keys(batch: pa.RecordBatch) -> None:
     _refuse(batch, pc.invert(pc.is_in(batch["kind"], kinds)), f"is none of {', '.join(kinds.to_pylist())}")
     keys = batch["key"]
     of_everything = pc.and_(pc.equal(batch["kind"], ListKind.POPULAR.value), pc.equal(keys, EVERYTHING))
-    bad = pc.and_(_is_suspicious(keys, MAX_ID_LENGTH), pc.invert(of_everything))
+    is_trending = pc.equal(batch["kind"], ListKind.TRENDING.value)
+    longest = max(len(trending_key(window)) for window in TRENDING_WINDOWS) + MAX_ID_LENGTH
+    bad = pc.if_else(
+        is_trending,
+        _is_suspicious(keys, longest),
+        pc.and_(_is_suspicious(keys, MAX_ID_LENGTH), pc.invert(of_everything)),
+    )
     _refuse(batch, bad, "has a key that", id_problem)
 
 

@@ -38,6 +38,7 @@ from training.shop_items import ShopItems
 from training.source_shares import Proposed, found_by_source
 from training.split import Window, windows
 from training.steps import part
+from training.trending import trending
 
 log = structlog.get_logger()
 
@@ -234,6 +235,13 @@ def _lists(stage: Featured, personal: Candidates, blend: FittedBlend, settings: 
             generator.events, available=generator.available, length=settings.similar_length
         ),
         popular_by_category=popular_by_category(
+            generator.events,
+            generator.items,
+            now=generator.now,
+            available=generator.available,
+            length=settings.category_length,
+        ),
+        trending=trending(
             generator.events,
             generator.items,
             now=generator.now,

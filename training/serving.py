@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from contract.recommendations import DEFAULT_VARIANT
+from contract.recommendations import CANARY_VARIANT, DEFAULT_VARIANT
 from training.database import Connection, connected, lists_table_name, one_value
 from training.errors import VersionError
 
@@ -100,6 +100,38 @@ def rollback(database_url: str, to: str | None = None, variant: str = DEFAULT_VA
         return move(connection, to or _before(connection, variant), variant)
 
 
+def set_share(database_url: str, variant: str, share: float) -> dict[str, float]:
+    """Set how large a variant's part of the visitors is; every variant's share afterwards.
+
+    Shares are from 0 to 1, and count relative to their sum. Raises VersionError where there is no such
+    variant, for the canary, and where nobody would be served.
+    """
+    if variant == CANARY_VARIANT:
+        raise VersionError(f"the variant {CANARY_VARIANT} answers no visitors, whatever its share")
+    if not 0 <= share <= 1:
+        raise VersionError(f"a share is from 0 to 1, not {share}")
+    with connected(database_url) as connection, connection.transaction():
+        # All rows: two changes at once could leave nobody served.
+        connection.execute("SELECT 1 FROM serving ORDER BY variant FOR UPDATE")
+        _lock_row(connection, variant)
+        connection.execute("UPDATE serving SET share = %s WHERE variant = %s", (share, variant))
+        return _shares(connection)
+
+
+def end_variant(database_url: str, variant: str) -> dict[str, float]:
+    """Serve a variant no more: its visitors go to the others; every other one's share.
+
+    Raises VersionError where there is no such variant, for the default one, and where nobody would be served.
+    """
+    if variant == DEFAULT_VARIANT:
+        raise VersionError(f"the variant {DEFAULT_VARIANT} stays: it answers who is nobody in particular")
+    with connected(database_url) as connection, connection.transaction():
+        connection.execute("SELECT 1 FROM serving ORDER BY variant FOR UPDATE")
+        _lock_row(connection, variant)
+        connection.execute("DELETE FROM serving WHERE variant = %s", (variant,))
+        return _shares(connection)
+
+
 def versions(connection: Connection) -> list[VersionInfo]:
     """Every version, newest first."""
     rows = connection.execute(f"{_VERSIONS} ORDER BY number DESC")
@@ -152,11 +184,19 @@ def _write(connection: Connection, number: int, variant: str) -> None:
     connection.execute("INSERT INTO serving_history (variant, version) VALUES (%s, %s)", (variant, number))
 
 
+def _shares(connection: Connection) -> dict[str, float]:
+    rows = connection.execute("SELECT variant, share FROM serving ORDER BY variant").fetchall()
+    shares = {str(variant): float(f"{share:.6g}") for variant, share in rows}
+    if not any(share for variant, share in shares.items() if variant != CANARY_VARIANT):
+        raise VersionError("no variant would have a share then: give another one its share first")
+    return shares
+
+
 def _lock_row(connection: Connection, variant: str) -> None:
     if one_value(connection, "SELECT 1 FROM serving WHERE variant = %s FOR UPDATE", variant) is None:
         rows = connection.execute("SELECT variant FROM serving ORDER BY variant").fetchall()
         told = f"only {', '.join(row[0] for row in rows)}" if rows else "no variant does"
-        raise VersionError(f"variant {variant!r} serves nothing that it could be moved back from; {told}")
+        raise VersionError(f"variant {variant!r} serves nothing; {told}")
 
 
 def _before(connection: Connection, variant: str) -> str:

@@ -123,7 +123,7 @@ class Hyperparameters(BaseModel):
     als_alpha: Annotated[float, Field(gt=0), Tunable(0.1, 20.0, log=True)] = 1.0
     """How much an event raises ALS' confidence above that in its absence."""
     category_length: Count = 100
-    """Items in a category's list of popular ones."""
+    """Items in a category's list of popular ones, and in each list of what was bought lately."""
     candidates_per_source: Annotated[Count, Tunable(15, 120, log=True)] = 40
     """How many items each source proposes for a user, for the ranker to choose from."""
     without_sources: Names = ()

@@ -11,12 +11,21 @@ from typing import Any, Final
 from tqdm import tqdm
 
 from contract.metrics import LOAD_LISTS, LOAD_SECONDS, LOAD_VERSION_AS_OF
-from contract.recommendations import DEFAULT_VARIANT, ListKind, lists_counts
+from contract.recommendations import CANARY_VARIANT, DEFAULT_VARIANT, ListKind, lists_counts
 from training.commands import Told, add_database, add_setting, aligned, run
 from training.loader import LoadReport, load_version
 from training.publish import read_lists, read_manifest
 from training.retirement import RetireReport, drop_version, retire_versions
-from training.serving import Move, VersionDetails, VersionInfo, list_versions, rollback, show_version
+from training.serving import (
+    Move,
+    VersionDetails,
+    VersionInfo,
+    end_variant,
+    list_versions,
+    rollback,
+    set_share,
+    show_version,
+)
 from training.storage import Folder
 
 PUSH_JOB: Final = "load"
@@ -81,6 +90,23 @@ def _loaded(options: argparse.Namespace) -> LoadReport:
 def _rollback(options: argparse.Namespace) -> Told:
     move = rollback(options.database_url, options.version, options.variant)
     return asdict(move) | {"moved": move.moved}, _move_text(move)
+
+
+def _share(options: argparse.Namespace) -> Told:
+    return _shares(set_share(options.database_url, options.variant, options.share))
+
+
+def _end(options: argparse.Namespace) -> Told:
+    return _shares(end_variant(options.database_url, options.variant))
+
+
+def _shares(shares: dict[str, float]) -> Told:
+    total = sum(share for variant, share in shares.items() if variant != CANARY_VARIANT)
+    rows = [
+        (variant, f"{share:g}", "-" if variant == CANARY_VARIANT else f"{share / total:.1%}")
+        for variant, share in shares.items()
+    ]
+    return {"shares": shares}, aligned([("VARIANT", "SHARE", "OF THE VISITORS"), *rows])
 
 
 def _drop(options: argparse.Namespace) -> Told:
@@ -211,6 +237,13 @@ def _parser() -> argparse.ArgumentParser:
     command = _command(commands, "rollback", _rollback, "move to a version, or back to the one before")
     command.add_argument("version", metavar="VERSION", nargs="?", help="default: what was served before")
     _add_variant(command)
+    command = _command(commands, "share", _share, "set how large a variant's part of the visitors is")
+    command.add_argument("variant", metavar="VARIANT")
+    command.add_argument("share", metavar="SHARE", type=float, help="from 0 to 1, relative to the sum of all")
+    command = _command(
+        commands, "end", _end, "serve a variant no more; its version stays until it is dropped"
+    )
+    command.add_argument("variant", metavar="VARIANT")
     command = _command(commands, "drop", _drop, "remove a version from Postgres that isn't served")
     command.add_argument("version", metavar="VERSION")
     _add_wait(command)

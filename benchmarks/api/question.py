@@ -11,7 +11,6 @@ from typing import Any, TypeVar, cast
 
 import psycopg
 
-from contract.recommendations import DEFAULT_VARIANT
 from lambdas.recommendations_api.database import Database
 from lambdas.recommendations_api.repository import Repository
 
@@ -26,7 +25,6 @@ def note_question(database_url: str, visitor: str, path: Path) -> None:
     database = _NotingDatabase(database_url)
     repository = Repository(
         database,
-        variant=DEFAULT_VARIANT,
         events_days=14,
         events_limit=200,
         read_timeout=_SECONDS,

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Strategy = Literal["blend", "stored", "session"]
+Window = Literal["1d", "7d", "30d"]
+"""The names of `contract.recommendations.TRENDING_WINDOWS`."""
 
 DEFAULT_LIMIT = 10
 MAX_LIMIT = 100
@@ -18,6 +20,8 @@ class Filters:
     """Only what lies in it, or below it in the tree."""
     exclude_items: frozenset[str] = frozenset()
     available_only: bool = True
+    variant: str | None = None
+    """Whose version answers; None for the visitor's own, or the default one where nobody is named."""
 
 
 @dataclass(frozen=True, kw_only=True)

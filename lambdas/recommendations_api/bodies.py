@@ -105,6 +105,8 @@ class _Filtered(BaseModel):
     exclude_items: Annotated[list[AnId], Field(max_length=1000)] = []
     available_only: StrictBool = True
     """Leave out what the catalogue says is not to be had."""
+    variant: AnId | None = None
+    """Whose version answers. Default: the visitor's own, by the variants' shares."""
 
     def asked(self) -> Asked:
         """What the answer is to be like."""
@@ -116,6 +118,7 @@ class _Filtered(BaseModel):
             category=self.category,
             exclude_items=frozenset(self.exclude_items),
             available_only=self.available_only,
+            variant=self.variant,
         )
 
 

@@ -98,7 +98,6 @@ class Environment:
         )
         repository = Repository(
             database,
-            variant=settings.variant,
             events_days=settings.recent_events_days,
             events_limit=settings.recent_events_limit,
             read_timeout=read_timeout,
@@ -109,16 +108,16 @@ class Environment:
             recommender=Recommender(repository, clock=clock),
             repository=repository,
             items=Items(database, timeout=write_timeout),
-            users=Users(database, variant=settings.variant, timeout=write_timeout),
+            users=Users(database, timeout=write_timeout),
             model_info=ModelInfo(database, timeout=write_timeout),
-            stats=Stats(database, variant=settings.variant, timeout=write_timeout),
+            stats=Stats(database, timeout=write_timeout),
             signer=Signer(
                 database,
                 timeout=read_timeout,
                 refresh=settings.signing_keys_seconds,
                 pause=settings.database_pause_seconds,
             ),
-            authorization=Authorization(settings.authorization),
+            authorization=Authorization(settings.authorization, settings.serves),
             clock=clock,
             event_max_age_ms=int(settings.event_max_age_days * 86_400_000),
             event_max_ahead_ms=int(settings.event_max_ahead_seconds * 1000),
@@ -183,6 +182,7 @@ class Environment:
             "duration_ms": round(seconds * 1000, 3),
             "source": record.source,
             "version": record.version,
+            "variant": record.variant,
             "degraded": record.degraded,
         }
         logger.info("request", extra={FIELDS: fields})

@@ -2,6 +2,9 @@
 
     UnknownItemError           404  unknown-item
     UnknownCategoryError       404  unknown-category
+    UnknownVariantError        404  unknown-variant
+    NoWindowsError             404  no-windows
+    MisdirectedError           421  misdirected
     UnknownParameterError      400  unknown-parameter
     MalformedRequestError      400  malformed-request
     InvalidRequestError        422  invalid-request
@@ -29,7 +32,12 @@ from starlette.routing import Match
 from contract.recommendations import ManifestError
 from lambdas.recommendations_api.database import DatabaseUnavailableError
 from lambdas.recommendations_api.records import record_of
-from lambdas.recommendations_api.repository import NoVersionError, UnknownCategoryError
+from lambdas.recommendations_api.repository import (
+    NoVersionError,
+    NoWindowsError,
+    UnknownCategoryError,
+    UnknownVariantError,
+)
 from lambdas.recommendations_api.users import DeletionError
 
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
@@ -74,6 +82,10 @@ class ForbiddenError(RequestError):
     """A request whose caller may not make it."""
 
 
+class MisdirectedError(RequestError):
+    """A request for a route that another function of this code answers."""
+
+
 class Problem(NamedTuple):
     """A kind of problem; `slug` ends its stable `type`."""
 
@@ -104,6 +116,16 @@ PROBLEMS: Final[Mapping[type[Exception], Problem]] = {
         "There is no such category",
         "Neither the catalogue's tree nor any item has it.",
     ),
+    UnknownVariantError: Problem(
+        404, "unknown-variant", "There is no such variant", "No version answers as that variant."
+    ),
+    NoWindowsError: Problem(
+        404,
+        "no-windows",
+        "There are no lists by window yet",
+        "The version was trained before there were any: ask without `window`, or retrain.",
+    ),
+    MisdirectedError: Problem(421, "misdirected", "Another function answers this"),
     UnknownParameterError: Problem(400, "unknown-parameter", "A query parameter is not known"),
     MalformedRequestError: Problem(400, "malformed-request", "The request cannot be read"),
     InvalidRequestError: Problem(422, "invalid-request", "The request has values that are not allowed"),

@@ -13,6 +13,11 @@ from lambdas.recommendations_api.users import LATEST_EVENTS
 
 Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
 
+_RECOMMENDATION_ID = (
+    "AQAAAAAAAAAAAZwT7J4AVSGhEE7Bf0jZA6wOa_IAGTIwMjYwMTMxVDAyMDAw"
+    "MFotM2YyYTkxYzAHZGVmYXVsdDRd95XscoW08a6fbJPjeMk"
+)
+
 
 class RecommendedItem(BaseModel):
     """One item of an answer."""
@@ -40,7 +45,9 @@ class Recommendations(BaseModel):
         use_attribute_docstrings=True,
         json_schema_extra={
             "example": {
+                "recommendation_id": _RECOMMENDATION_ID,
                 "model_version": "20260131T020000Z-3f2a91c0",
+                "variant": "default",
                 "generated_at": "2026-01-31T12:00:00.000Z",
                 "source": "personalized",
                 "items": [
@@ -63,8 +70,13 @@ class Recommendations(BaseModel):
         },
     )
 
+    recommendation_id: Id | None
+    """Send it with the events that this answer leads to: it tells which version earned them. Null where the
+    database was out of reach before the first answer."""
     model_version: str
     """The version of the trained recommendations that answered."""
+    variant: str
+    """Whose version that is: `default`, or one that is being compared with it."""
     generated_at: AwareDatetime
     source: Literal["personalized", "session", "similar", "bought_together", "popular"]
     """`personalized`: the version knows the visitor. `session`: it doesn't, but they have done something
@@ -80,7 +92,9 @@ class UserRecommendations(Recommendations):
         json_schema_extra={
             "example": {
                 "user_id": "customer-4711",
+                "recommendation_id": _RECOMMENDATION_ID,
                 "model_version": "20260131T020000Z-3f2a91c0",
+                "variant": "default",
                 "generated_at": "2026-01-31T12:00:00.000Z",
                 "source": "popular",
                 "items": [

@@ -11,12 +11,13 @@ from contract.blending import (
     has_news,
     merge_histories,
     purchased_items,
+    recent_items,
 )
 from contract.events import Event
 from contract.purchases import excluded_purchases
 from contract.reasons import popular_reason, reasons_of
 from contract.recommendations import ListKind
-from lambdas.recommendations_api.asked import Asked, Filters
+from lambdas.recommendations_api.asked import Asked, Filters, Window
 from lambdas.recommendations_api.database import DatabaseUnavailableError
 from lambdas.recommendations_api.errors import UnknownItemError
 from lambdas.recommendations_api.repository import LiveVersion, Repository, Visitor
@@ -36,6 +37,7 @@ class Answer:
     """Items, best first, and where they come from."""
 
     version: str
+    variant: str
     generated_at: int
     """Milliseconds UTC."""
     source: Source
@@ -87,7 +89,9 @@ class Recommender:
         """
 
         def read() -> Answer:
-            visitor = self._repository.visitor(user_id, told=told, category=asked.category)
+            visitor = self._repository.visitor(
+                user_id, told=told, category=asked.category, variant=asked.variant
+            )
             return self._blended(visitor, asked, told, rank)
 
         return self._or_popular(read, asked)
@@ -96,7 +100,7 @@ class Recommender:
         """The same for several, each as if asked for alone, in one round trip."""
 
         def read() -> list[Answer]:
-            visitors = self._repository.visitors(user_ids, category=asked.category)
+            visitors = self._repository.visitors(user_ids, category=asked.category, variant=asked.variant)
             return [self._blended(visitors[user_id], asked, (), None) for user_id in user_ids]
 
         try:
@@ -113,11 +117,11 @@ class Recommender:
         kinds = (ListKind.BOUGHT_TOGETHER, ListKind.SIMILAR)
         return self._or_popular(lambda: self._of_item(item_id, kinds, filters), filters)
 
-    def popular(self, filters: Filters) -> Answer:
-        """What is bought by now. Raises what `for_visitor` raises."""
+    def popular(self, filters: Filters, window: Window | None = None) -> Answer:
+        """What is bought by now, or was within a window. Raises as `for_visitor` does, and NoWindowsError."""
 
         def read() -> Answer:
-            live, items = self._repository.popular(filters.category)
+            live, items = self._repository.popular(filters.category, window=window, variant=filters.variant)
             if filters.category is not None and not items:
                 self._repository.within(filters.category, [])  # whether there is such a category at all
             return self._popular(live, items, filters, category=filters.category)
@@ -144,12 +148,16 @@ class Recommender:
         now = self._clock()
         recent = merge_histories(told, visitor.posted, length=_EVERYTHING)
         history = merge_histories(recent, visitor.history, length=weights.history_length)
+        # More may have been read: for others of a batch, or for a version that looks further back.
+        similar = {
+            item: visitor.similar[item] for item in recent_items(history, weights) if item in visitor.similar
+        }
         is_stored = asked.strategy == "stored"
         personal = [] if asked.strategy == "session" else visitor.personal
         items = blend(
             history=[] if is_stored else history,
             personal=personal,
-            similar=visitor.similar,
+            similar=similar,
             popular=visitor.popular_in_category if asked.category is not None else live.popular,
             weights=weights,
             now=now,
@@ -167,13 +175,14 @@ class Recommender:
         items = items[: asked.limit]
         return Answer(
             version=live.name,
+            variant=live.variant,
             generated_at=now,
             source=_source(visitor, told, asked, items),
             items=items,
             reasons=reasons_of(
                 items,
                 history=history,
-                similar=visitor.similar,
+                similar=similar,
                 personal={item for item, _ in personal},
                 weights=weights,
                 category=asked.category,
@@ -209,7 +218,7 @@ class Recommender:
         ]
 
     def _of_item(self, item_id: str, kinds: Sequence[ListKind], filters: Filters) -> Answer:
-        live, lists = self._repository.of_item(item_id, (*kinds, ListKind.SIMILAR))
+        live, lists = self._repository.of_item(item_id, (*kinds, ListKind.SIMILAR), variant=filters.variant)
         if ListKind.SIMILAR not in lists and ListKind.BOUGHT_TOGETHER not in lists:
             raise UnknownItemError(f"The version {live.name} knows no items similar to this one.")
         # How likely somebody comes back to the item itself is in its list, too: it is for the blend.
@@ -221,6 +230,7 @@ class Recommender:
         items = self._kept(items, filters)
         return Answer(
             version=live.name,
+            variant=live.variant,
             generated_at=self._clock(),
             source=BOUGHT_TOGETHER if ListKind.BOUGHT_TOGETHER in kinds else SIMILAR,
             items=items,
@@ -252,6 +262,7 @@ class Recommender:
         shown = shown[: filters.limit]
         return Answer(
             version=live.name,
+            variant=live.variant,
             generated_at=self._clock(),
             source=POPULAR,
             items=shown,

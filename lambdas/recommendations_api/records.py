@@ -23,6 +23,7 @@ class RequestRecord:
     status: int = 500
     source: str | None = None
     version: str | None = None
+    variant: str | None = None
     degraded: str | None = None
     """What was missing where an answer is not what it should be."""
     events_accepted: int = 0

@@ -1,7 +1,7 @@
 """All SQL of the API."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, LiteralString, NamedTuple
 
 import psycopg
@@ -9,8 +9,9 @@ from psycopg.errors import CheckViolation
 
 from contract.blending import BlendWeights, ScoredItem
 from contract.events import Event
-from contract.recommendations import ListKind, Manifest
+from contract.recommendations import DEFAULT_VARIANT, EVERYTHING, ListKind, Manifest, trending_key
 from lambdas.recommendations_api.database import Database
+from lambdas.recommendations_api.variants import SPLIT, place_of
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -19,8 +20,16 @@ class NoVersionError(Exception):
     """No version is live yet."""
 
 
+class UnknownVariantError(Exception):
+    """A variant that no version answers for."""
+
+
 class UnknownCategoryError(Exception):
     """A category that neither the catalogue's tree nor an item has."""
+
+
+class NoWindowsError(Exception):
+    """The version was trained before there were lists of what was bought within a window."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +38,14 @@ class LiveVersion:
 
     number: int
     name: str
+    variant: str
+    """That it answers for here: the same version may be served as several."""
     weights: BlendWeights
     exclude_purchased: bool
     exclude_purchased_by_category: dict[str, bool]
     popular: list[ScoredItem]
+    has_windows: bool
+    """Whether it holds lists of what was bought within a window."""
 
 
 @dataclass(kw_only=True)
@@ -100,26 +113,20 @@ class _Row(NamedTuple):
 # Kinds of lists are `contract.recommendations.ListKind`; the key of the popular list over all is empty.
 # Lists of a version never change, so those that do not depend on the visitor are sent only to an
 # environment that does not know the version yet; what can't be had only when that has changed.
-_LIVE: Final[LiteralString] = """
-WITH live AS MATERIALIZED (
-    SELECT version, version <> %(known)s AS is_new FROM serving WHERE variant = %(variant)s
-),
+_CHANGES: Final[LiteralString] = """
 changes AS MATERIALIZED (
     SELECT number, read_all_from > %(stock)s AS is_all, read_all_from <= %(stock)s AS is_some
     FROM stock WHERE number <> %(stock)s
 )"""
 
-_ABOUT_LIVE: Final[LiteralString] = """
-SELECT 'version', name, NULL::text[], NULL::real[], NULL::text[], NULL::bigint[], live.version, manifest
-FROM live LEFT JOIN versions ON number = live.version AND is_new
-UNION ALL
-SELECT kind, key, item_ids, scores, NULL, NULL, NULL, NULL FROM recommendations
-WHERE version = (SELECT version FROM live WHERE is_new)
-  AND kind = 'popular' AND key = ''
-UNION ALL
-SELECT 'popular_in_category', key, item_ids, scores, NULL, NULL, NULL, NULL FROM recommendations
-WHERE version = (SELECT version FROM live) AND kind = 'popular' AND key = %(category)s AND key <> ''
-UNION ALL
+_LIVE: Final[LiteralString] = f"""
+WITH {SPLIT},
+live AS MATERIALIZED (
+    SELECT variant, version, version <> ALL (%(known)s) AS is_new FROM split
+    WHERE %(place)s * total <= upto ORDER BY upto LIMIT 1
+),{_CHANGES}"""  # noqa: S608 - made of constants
+
+_ABOUT_STOCK: Final[LiteralString] = """
 SELECT 'stock_all', NULL, array_agg(item_id), NULL, NULL, NULL, NULL, NULL FROM items
 WHERE (SELECT is_all FROM changes) AND NOT available HAVING (SELECT is_all FROM changes)
 UNION ALL
@@ -128,6 +135,24 @@ SELECT CASE WHEN available THEN 'stock_back' ELSE 'stock_gone' END, NULL, array_
 FROM items WHERE (SELECT is_some FROM changes) AND stock_number > %(stock)s GROUP BY available
 UNION ALL
 SELECT 'stock', NULL, NULL, NULL, NULL, NULL, number, NULL FROM changes"""
+
+_ABOUT_LIVE: Final[LiteralString] = f"""
+SELECT 'version', name, ARRAY[variant], NULL::real[], NULL::text[], NULL::bigint[], live.version, manifest
+FROM live LEFT JOIN versions ON number = live.version AND is_new
+UNION ALL
+SELECT kind, key, item_ids, scores, NULL, NULL, version, NULL FROM recommendations
+WHERE version = (SELECT version FROM live WHERE is_new)
+  AND kind = 'popular' AND key = ''
+UNION ALL
+SELECT 'popular_in_category', key, item_ids, scores, NULL, NULL, NULL, NULL FROM recommendations
+WHERE version = (SELECT version FROM live) AND kind = 'popular' AND key = %(category)s AND key <> ''
+UNION ALL{_ABOUT_STOCK}"""  # noqa: S608 - made of constants
+
+_TRENDING: Final[LiteralString] = f"""{_LIVE}{_ABOUT_LIVE}
+UNION ALL
+SELECT kind, key, item_ids, scores, NULL, NULL, NULL, NULL FROM recommendations
+WHERE version = (SELECT version FROM live) AND kind = 'trending' AND key = %(trending)s
+"""  # noqa: S608 - made of constants
 
 _OF_ITEM: Final[LiteralString] = f"""{_LIVE}{_ABOUT_LIVE}
 UNION ALL
@@ -184,17 +209,24 @@ SELECT 'category', NULL, array_agg(item_id), NULL, array_agg(category_id), NULL,
 FROM items WHERE item_id = ANY (ARRAY(SELECT item_id FROM own)) HAVING count(*) > 0
 """  # noqa: S608 - made of constants
 
-# The same of several visitors. Whose history holds nothing new is answered from the stored list alone, so
-# that only the others need similar lists.
-_VISITORS: Final[LiteralString] = f"""{_LIVE},
-asked AS (SELECT DISTINCT unnest(%(users)s::text[]) AS user_id),
+# The same of several visitors, whom different variants may answer. Whose history holds nothing new is
+# answered from the stored list alone, so that only the others need similar lists.
+_VISITORS: Final[LiteralString] = f"""
+WITH {SPLIT},
+asked AS MATERIALIZED (
+    SELECT DISTINCT ON (user_id) user_id, variant, version
+    FROM unnest(%(users)s::text[], %(places)s::float8[]) AS visitors (user_id, place)
+    JOIN split ON place * total <= upto ORDER BY user_id, upto
+),
+live AS MATERIALIZED (SELECT DISTINCT version, version <> ALL (%(known)s) AS is_new FROM asked),{_CHANGES},
 stored AS MATERIALIZED (
-    SELECT kind, key, item_ids, scores, event_types, timestamps FROM recommendations
-    WHERE version = (SELECT version FROM live)
-      AND kind IN ('personal', 'history') AND key = ANY (%(users)s)
+    SELECT lists.* FROM asked CROSS JOIN LATERAL (
+        SELECT kind, key, item_ids, scores, event_types, timestamps, version FROM recommendations
+        WHERE version = asked.version AND kind IN ('personal', 'history') AND key = asked.user_id
+    ) AS lists
 ),
 posted AS MATERIALIZED (
-    SELECT user_id, latest.* FROM asked CROSS JOIN LATERAL (
+    SELECT user_id, version, latest.* FROM asked CROSS JOIN LATERAL (
         SELECT item_id, event_type, "timestamp", received_at FROM events
         WHERE events.user_id = asked.user_id
           AND received_on >= (now() AT TIME ZONE 'UTC')::date - %(days)s
@@ -214,21 +246,41 @@ own AS MATERIALIZED (
     SELECT unnest(item_ids) FROM stored WHERE kind = 'history'
 ),
 recent AS (
-    SELECT item_id FROM posted
+    SELECT version, item_id FROM posted
     UNION
-    SELECT unnest(item_ids[:%(events)s]) FROM stored WHERE kind = 'history' AND key IN (SELECT key FROM busy)
-){_ABOUT_LIVE}
+    SELECT version, unnest(item_ids[:%(events)s]) FROM stored
+    WHERE kind = 'history' AND key IN (SELECT key FROM busy)
+)
+SELECT 'version', name, NULL::text[], NULL::real[], NULL::text[], NULL::bigint[], live.version, manifest
+FROM live LEFT JOIN versions ON number = live.version AND is_new
 UNION ALL
-SELECT kind, key, item_ids, scores, event_types, timestamps, NULL, NULL FROM stored
+SELECT 'asked', user_id, ARRAY[variant], NULL, NULL, NULL, version, NULL FROM asked
+UNION ALL
+SELECT lists.* FROM live CROSS JOIN LATERAL (
+    SELECT kind, key, item_ids, scores, NULL::text[], NULL::bigint[], version, NULL::jsonb
+    FROM recommendations
+    WHERE version = live.version AND is_new AND kind = 'popular' AND key = ''
+) AS lists
+UNION ALL
+SELECT lists.* FROM live CROSS JOIN LATERAL (
+    SELECT 'popular_in_category', key, item_ids, scores, NULL::text[], NULL::bigint[], version, NULL::jsonb
+    FROM recommendations
+    WHERE version = live.version AND kind = 'popular' AND key = %(category)s AND key <> ''
+) AS lists
+UNION ALL{_ABOUT_STOCK}
+UNION ALL
+SELECT kind, key, item_ids, scores, event_types, timestamps, version, NULL FROM stored
 UNION ALL
 SELECT 'posted', user_id, array_agg(item_id ORDER BY "timestamp" DESC, received_at DESC), NULL,
     array_agg(event_type ORDER BY "timestamp" DESC, received_at DESC),
     array_agg("timestamp" ORDER BY "timestamp" DESC, received_at DESC), NULL, NULL
 FROM posted GROUP BY user_id
 UNION ALL
-SELECT kind, key, item_ids, scores, NULL, NULL, NULL, NULL FROM recommendations
-WHERE version = (SELECT version FROM live) AND kind = 'similar'
-  AND key = ANY (ARRAY(SELECT item_id FROM recent))
+SELECT lists.* FROM recent CROSS JOIN LATERAL (
+    SELECT kind, key, item_ids, scores, NULL::text[], NULL::bigint[], version, NULL::jsonb
+    FROM recommendations
+    WHERE version = recent.version AND kind = 'similar' AND key = recent.item_id
+) AS lists
 UNION ALL
 SELECT 'category', NULL, array_agg(item_id), NULL, array_agg(category_id), NULL, NULL, NULL
 FROM items WHERE item_id = ANY (ARRAY(SELECT item_id FROM own)) HAVING count(*) > 0
@@ -262,6 +314,9 @@ WHERE NOT EXISTS (
 ON CONFLICT DO NOTHING
 """
 
+_VERSIONS_KEPT: Final = 4
+"""What is known of versions beyond that is forgotten: a few variants may take turns."""
+
 _ENSURE_PARTITION: Final[LiteralString] = "SELECT ensure_events_partition((now() AT TIME ZONE 'UTC')::date)"
 
 
@@ -272,7 +327,6 @@ class Repository:
         self,
         database: Database,
         *,
-        variant: str,
         events_days: int,
         events_limit: int,
         read_timeout: float,
@@ -280,84 +334,103 @@ class Repository:
     ) -> None:
         """Read nothing yet. Timeouts are in seconds."""
         self._database = database
-        self._variant = variant
         self._events_days = events_days
         self._events_limit = events_limit
         self._read_timeout = read_timeout
         self._write_timeout = write_timeout
+        self._known: dict[int, LiveVersion] = {}
         self.last_live: LiveVersion | None = None
         """The version that the latest answer came from: all there is when the database is gone."""
         self.stock = Stock()
 
     def visitor(
-        self, user_id: str | None, *, told: Sequence[Event] = (), category: str | None = None
+        self,
+        user_id: str | None,
+        *,
+        told: Sequence[Event] = (),
+        category: str | None = None,
+        variant: str | None = None,
     ) -> Visitor:
         """All that an answer for this visitor is made from, in one round trip.
 
-        `told` are events that came with the request. Raises NoVersionError; ManifestError where its manifest
-        cannot be read.
+        `told` are events that came with the request; without a `variant` it is the visitor's own. Raises
+        NoVersionError, UnknownVariantError; ManifestError where its manifest cannot be read.
         """
         while True:
-            weights = self.last_live.weights if self.last_live else BlendWeights()
+            history_length, recent_items = self._depths()
             rows = self._query(
                 _VISITOR,
                 {
                     "user": user_id,
                     "days": self._events_days,
-                    "posted": max(self._events_limit, weights.history_length),
-                    "events": weights.history_length,
-                    "items": weights.recent_items,
+                    "posted": max(self._events_limit, history_length),
+                    "events": history_length,
+                    "items": recent_items,
                     "told_items": [event.item_id for event in told],
                     "told_timestamps": [event.timestamp for event in told],
                     "category": category,
+                    **_who(user_id, variant),
                 },
             )
-            live = self._live(rows)
-            # A version that was met for the first time may look further back than the one before.
-            if (live.weights.history_length, live.weights.recent_items) == (
-                weights.history_length,
-                weights.recent_items,
-            ):
+            live = self._live(rows, variant)
+            if self._depths() == (history_length, recent_items):
                 return _visitor(live, rows)
 
-    def visitors(self, user_ids: Sequence[str], *, category: str | None = None) -> dict[str, Visitor]:
+    def visitors(
+        self, user_ids: Sequence[str], *, category: str | None = None, variant: str | None = None
+    ) -> dict[str, Visitor]:
         """The same of several visitors, in one round trip; raises as `visitor` does.
 
         Their similar lists are shared: there may be more of them than one visitor's own items have.
         """
         while True:
-            weights = self.last_live.weights if self.last_live else BlendWeights()
+            history_length, _ = self._depths()
             rows = self._query(
                 _VISITORS,
                 {
                     "users": list(user_ids),
+                    "places": [place_of(user_id) for user_id in user_ids],
+                    "variant": variant,
                     "days": self._events_days,
-                    "posted": max(self._events_limit, weights.history_length),
-                    "events": weights.history_length,
+                    "posted": max(self._events_limit, history_length),
+                    "events": history_length,
                     "category": category,
                 },
             )
-            live = self._live(rows)
-            if live.weights.history_length == weights.history_length:
-                return _visitors(live, user_ids, rows)
+            self._learn(rows)
+            if self._depths()[0] == history_length:
+                return self._visitors(user_ids, rows, variant)
 
     def of_item(
-        self, item_id: str, kinds: Sequence[ListKind], *, category: str | None = None
+        self, item_id: str, kinds: Sequence[ListKind], *, variant: str | None = None
     ) -> tuple[LiveVersion, dict[str, list[ScoredItem]]]:
         """The lists of an item, by kind, as far as the version has them. Raises as `visitor` does."""
-        rows = self._query(_OF_ITEM, {"item": item_id, "kinds": list(kinds), "category": category})
-        live = self._live(rows)
+        values = {"item": item_id, "kinds": list(kinds), "category": None, **_who(None, variant)}
+        rows = self._query(_OF_ITEM, values)
+        live = self._live(rows, variant)
         return live, {row.kind: _scored(row) for row in rows if row.kind in kinds}
 
     def live(self) -> LiveVersion:
         """The version that answers now. Raises as `visitor` does."""
-        return self._live(self._query(f"{_LIVE}{_ABOUT_LIVE}", {"category": None}))
+        return self.popular(None)[0]
 
-    def popular(self, category: str | None) -> tuple[LiveVersion, list[ScoredItem]]:
-        """What everybody buys, in a category or in the whole shop. Raises as `visitor` does."""
-        rows = self._query(f"{_LIVE}{_ABOUT_LIVE}", {"category": category})
-        live = self._live(rows)
-        return live, live.popular if category is None else _in_category(rows)
+    def popular(
+        self, category: str | None, *, window: str | None = None, variant: str | None = None
+    ) -> tuple[LiveVersion, list[ScoredItem]]:
+        """What everybody buys, in a category or in the whole shop; by now, or within one of the windows.
+
+        Raises as `visitor` does, and NoWindowsError.
+        """
+        values = {"category": category, **_who(None, variant)}
+        if window is None:
+            rows = self._query(f"{_LIVE}{_ABOUT_LIVE}", values)
+            live = self._live(rows, variant)
+            return live, live.popular if category is None else _in_category(rows)
+        rows = self._query(_TRENDING, {**values, "trending": trending_key(window, category or EVERYTHING)})
+        live = self._live(rows, variant)
+        if not live.has_windows:
+            raise NoWindowsError(live.name)
+        return live, next((_scored(row) for row in rows if row.kind == ListKind.TRENDING), [])
 
     def within(self, category: str, item_ids: Collection[str]) -> set[str]:
         """Those of some items that lie in a category or below it. Raises UnknownCategoryError."""
@@ -391,8 +464,7 @@ class Repository:
         return self._database.run(insert, timeout=self._write_timeout)
 
     def _query(self, statement: LiteralString, values: dict[str, Any]) -> list[_Row]:
-        known = self.last_live.number if self.last_live else 0
-        parameters = {**values, "variant": self._variant, "known": known, "stock": self.stock.number}
+        parameters = {**values, "known": list(self._known), "stock": self.stock.number}
 
         def read(connection: Connection) -> list[tuple[Any, ...]]:
             return connection.execute(statement, parameters, prepare=True, binary=True).fetchall()
@@ -405,23 +477,89 @@ class Repository:
                 self.stock.hear(row)
         return rows
 
-    def _live(self, rows: Sequence[_Row]) -> LiveVersion:
-        """The version that these rows are of: the one known already, or the new one that they describe."""
+    def _depths(self) -> tuple[int, int]:
+        """How far back versions look: how many events, and how many distinct items that lend similar ones.
+
+        The furthest of all that are known; a version that is met for the first time may look further still.
+        """
+        weights = [live.weights for live in self._known.values()] or [BlendWeights()]
+        return max(each.history_length for each in weights), max(each.recent_items for each in weights)
+
+    def _live(self, rows: Sequence[_Row], variant: str | None) -> LiveVersion:
+        """The one version that these rows are of."""
+        self._learn(rows)
         about = next((row for row in rows if row.kind == "version"), None)
-        if about is None or about.number is None:
-            raise NoVersionError
-        if self.last_live is None or about.number != self.last_live.number:
-            manifest = Manifest.from_document(about.manifest)
-            popular = next((row for row in rows if row.kind == ListKind.POPULAR), None)
-            self.last_live = LiveVersion(
-                number=about.number,
-                name=str(about.key),
-                weights=manifest.blend_weights,
-                exclude_purchased=manifest.exclude_purchased,
-                exclude_purchased_by_category=manifest.exclude_purchased_by_category,
-                popular=_scored(popular) if popular else [],
-            )
-        return self.last_live
+        return self._served(about, variant)
+
+    def _served(self, row: _Row | None, variant: str | None) -> LiveVersion:
+        """The version that a row names, as the variant that it names. Raises as `visitor` does."""
+        if row is None or row.number is None or not row.item_ids:
+            raise NoVersionError if variant in {None, DEFAULT_VARIANT} else UnknownVariantError(variant)
+        live = self._known[row.number]
+        if live.variant != row.item_ids[0]:
+            live = replace(live, variant=row.item_ids[0])
+        self.last_live = live
+        return live
+
+    def _learn(self, rows: Sequence[_Row]) -> None:
+        """Take in what rows say of versions that were not known."""
+        for row in rows:
+            if row.kind == "version" and row.number is not None and row.number not in self._known:
+                self._known[row.number] = _described(row, rows)
+        answering = {row.number for row in rows}
+        for number in list(self._known)[:-_VERSIONS_KEPT]:
+            if number not in answering:
+                del self._known[number]
+
+    def _visitors(
+        self, user_ids: Sequence[str], rows: Sequence[_Row], variant: str | None
+    ) -> dict[str, Visitor]:
+        answering = {str(row.key): row for row in rows if row.kind == "asked"}
+        of_user: dict[str, list[_Row]] = {user_id: [] for user_id in user_ids}
+        of_all: list[_Row] = []
+        for row in rows:
+            if row.kind in {ListKind.PERSONAL, ListKind.HISTORY, "posted"}:
+                of_user[str(row.key)].append(row)
+            else:
+                of_all.append(row)
+        shared: dict[int, Visitor] = {}
+        visitors = {}
+        for user_id, own_rows in of_user.items():
+            live = self._served(answering.get(user_id), variant)
+            if live.number not in shared:
+                shared[live.number] = _visitor(
+                    live, [row for row in of_all if row.number in {live.number, None}]
+                )
+            visitor = _visitor(live, own_rows)
+            visitor.similar = shared[live.number].similar
+            visitor.category_of = shared[live.number].category_of
+            visitor.popular_in_category = shared[live.number].popular_in_category
+            visitors[user_id] = visitor
+        return visitors
+
+
+def _who(user_id: str | None, variant: str | None) -> dict[str, Any]:
+    """The values by which a variant is found: by name, else by the visitor's place; nobody has none."""
+    if variant is not None:
+        return {"variant": variant, "place": 0.0}
+    if user_id is None:
+        return {"variant": DEFAULT_VARIANT, "place": 0.0}
+    return {"variant": None, "place": place_of(user_id)}
+
+
+def _described(about: _Row, rows: Sequence[_Row]) -> LiveVersion:
+    manifest = Manifest.from_document(about.manifest)
+    popular = next((row for row in rows if row.kind == ListKind.POPULAR and row.number == about.number), None)
+    return LiveVersion(
+        number=about.number or 0,
+        name=str(about.key),
+        variant=DEFAULT_VARIANT,
+        weights=manifest.blend_weights,
+        exclude_purchased=manifest.exclude_purchased,
+        exclude_purchased_by_category=manifest.exclude_purchased_by_category,
+        popular=_scored(popular) if popular else [],
+        has_windows=manifest.counts.get(ListKind.TRENDING, 0) > 0,
+    )
 
 
 def _visitor(live: LiveVersion, rows: Sequence[_Row]) -> Visitor:
@@ -441,24 +579,6 @@ def _visitor(live: LiveVersion, rows: Sequence[_Row]) -> Visitor:
             visitor.category_of = dict(zip(row.item_ids or (), row.event_types or (), strict=True))
     visitor.popular_in_category = _in_category(rows)
     return visitor
-
-
-def _visitors(live: LiveVersion, user_ids: Sequence[str], rows: Sequence[_Row]) -> dict[str, Visitor]:
-    of_user: dict[str, list[_Row]] = {user_id: [] for user_id in user_ids}
-    shared: list[_Row] = []
-    for row in rows:
-        if row.kind in {ListKind.PERSONAL, ListKind.HISTORY, "posted"}:
-            of_user[str(row.key)].append(row)
-        else:
-            shared.append(row)
-    everybody = _visitor(live, shared)
-    visitors = {}
-    for user_id, own_rows in of_user.items():
-        visitor = _visitor(live, own_rows)
-        visitor.similar, visitor.category_of = everybody.similar, everybody.category_of
-        visitor.popular_in_category = everybody.popular_in_category
-        visitors[user_id] = visitor
-    return visitors
 
 
 def _in_category(rows: Sequence[_Row]) -> list[ScoredItem]:

@@ -3,19 +3,21 @@
 Who calls was found out by API Gateway, which says so in the event. Here it is only read:
 
     caller                          mode        scopes
+    direct, set by the invoker      all         all: an IAM policy has allowed to invoke the function
     identity.userArn or .caller     all         all: an IAM policy has allowed this very call
     authorizer.scope or .scp        jwt         those of `read` and `write` that the token has
     identity.apiKeyId or .apiKey    api_key     `read` and `write`
     anybody                         none        all
 
-So `operator` takes IAM in every mode: neither a token nor a key opens a user's stored data.
+So `operator` takes IAM in every mode: neither a token nor a key opens a user's stored data. API Gateway makes
+`requestContext` itself, so nobody can set `direct` through it.
 """
 
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-from lambdas.recommendations_api.errors import ForbiddenError, UnauthenticatedError
-from lambdas.recommendations_api.settings import Mode
+from lambdas.recommendations_api.errors import ForbiddenError, MisdirectedError, UnauthenticatedError
+from lambdas.recommendations_api.settings import Mode, Serves
 
 Scope = Literal["read", "write", "operator"]
 
@@ -47,17 +49,20 @@ def scope_of(method: str, path: str) -> Scope | None:
 
 
 class Authorization:
-    """Lets through who has a route's scope."""
+    """Lets through who has a route's scope, to the function that answers routes of that scope."""
 
-    def __init__(self, mode: Mode) -> None:
+    def __init__(self, mode: Mode, serves: Serves = "all") -> None:
         self._mode = mode
+        self._serves = serves
 
     def require(self, scope: Scope | None, context: Mapping[str, Any]) -> None:
         """Let this call through; `context` is the event's `requestContext`.
 
-        Raises UnauthenticatedError where a token should say who calls and doesn't, ForbiddenError where the
-        caller lacks the scope.
+        Raises MisdirectedError where another function answers the route, UnauthenticatedError where a token
+        should say who calls and doesn't, ForbiddenError where the caller lacks the scope.
         """
+        if not is_served(scope, self._serves):
+            raise MisdirectedError(f"This function answers routes of the scope {self._serves}.")
         if scope is None or self._mode == "none":
             return
         granted = granted_scopes(self._mode, context)
@@ -69,9 +74,21 @@ class Authorization:
             raise ForbiddenError(f"This needs the scope {scope}, which the caller does not have.")
 
 
+def is_served(scope: Scope | None, serves: Serves) -> bool:
+    """Whether a function that serves `read`, `write` or `all` answers routes of this scope."""
+    if scope is None or serves == "all":
+        return True
+    return (scope == "read") == (serves == "read")
+
+
+def is_direct(context: Mapping[str, Any]) -> bool:
+    """Whether the function was invoked itself, not through API Gateway."""
+    return context.get("direct") is True
+
+
 def granted_scopes(mode: Mode, context: Mapping[str, Any]) -> frozenset[str] | None:
     """What the caller may do; None where the event doesn't say who that is."""
-    if mode == "none":
+    if mode == "none" or is_direct(context):
         return ALL
     identity = _mapping(context.get("identity"))
     if _text(identity.get("userArn")) or _text(identity.get("caller")):

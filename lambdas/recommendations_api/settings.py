@@ -8,13 +8,13 @@ from urllib.parse import urlsplit
 from pydantic import AwareDatetime, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from contract.recommendations import DEFAULT_VARIANT
-
 Clock = Callable[[], int]
 """Now, in milliseconds since 1970-01-01 UTC."""
 
 Mode = Literal["iam", "jwt", "api_key", "none"]
 """What may say who calls; `scopes.py` tells what follows from it."""
+
+Serves = Literal["all", "read", "write"]
 
 
 class Settings(BaseSettings):
@@ -26,14 +26,16 @@ class Settings(BaseSettings):
 
     database_url: SecretStr
     """Where Postgres is, as libpq understands it: `postgresql://user:password@host/name?sslmode=verify-full`."""
-    variant: str = DEFAULT_VARIANT
-    """Whose row of `serving` says which version answers."""
     as_of: AwareDatetime | None = None
     """A moment to take for now, ISO 8601 with a time zone: for demos and backtests over old data."""
     authorization: Mode = "iam"
     """What may say who calls: `iam` alone; or, for all that is not an operator's, also `jwt`, the scopes of a
     token that a Lambda authorizer has read, or `api_key`, for trying things out. `none` asks nobody: for one
     machine."""
+    serves: Serves = "all"
+    """Which routes this function answers: `read`, recommendations and what describes them; `write`, events,
+    items and what operators do; or `all`. With a function for each, a burst of events keeps no
+    answer waiting."""
     signing_keys_seconds: float = Field(default=3600, gt=0)
     """How long the keys of `recommendation_id` are good for before they are read again. Less than the time
     between two rotations: ids under the last key but one are refused."""

@@ -7,7 +7,7 @@ from typing import Any, Final, LiteralString, NamedTuple
 
 import psycopg
 
-from contract.recommendations import Manifest
+from contract.recommendations import DEFAULT_VARIANT, Manifest
 from lambdas.recommendations_api.database import Database
 
 DAYS_TOLD: Final = 14
@@ -106,10 +106,9 @@ SELECT received_at, "timestamp" FROM events WHERE received_on = %s ORDER BY xid 
 class Stats:
     """Reads how much is stored."""
 
-    def __init__(self, database: Database, *, variant: str, timeout: float) -> None:
+    def __init__(self, database: Database, *, timeout: float) -> None:
         """Read nothing yet; the timeout is in seconds."""
         self._database = database
-        self._variant = variant
         self._timeout = timeout
 
     def stored(self) -> Stored:
@@ -119,13 +118,13 @@ class Stats:
         """
 
         def read(connection: Connection) -> Stored:
-            return _read(connection, self._variant)
+            return _read(connection)
 
         return self._database.run(read, timeout=self._timeout)
 
 
-def _read(connection: Connection, variant: str) -> Stored:
-    live = connection.execute(_LIVE, (variant,)).fetchone()
+def _read(connection: Connection) -> Stored:
+    live = connection.execute(_LIVE, (DEFAULT_VARIANT,)).fetchone()
     catalogue = connection.execute(_CATALOGUE).fetchone()
     today: date = _value(connection, _TODAY)
     tables = [_Table(*row) for row in connection.execute(_TABLES)]

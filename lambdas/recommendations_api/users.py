@@ -11,6 +11,7 @@ from contract.blending import ScoredItem
 from contract.events import Event
 from contract.recommendations import ListKind
 from lambdas.recommendations_api.database import Database, DatabaseUnavailableError
+from lambdas.recommendations_api.variants import SPLIT, place_of
 
 LATEST_EVENTS: Final = 100
 
@@ -71,9 +72,11 @@ class Deleted(NamedTuple):
     events: int
 
 
-_LIVE: Final[LiteralString] = """
-SELECT number, name FROM serving JOIN versions ON number = version WHERE variant = %(variant)s
-"""
+_LIVE: Final[LiteralString] = f"""
+WITH {SPLIT}
+SELECT number, name FROM split JOIN versions ON number = version
+WHERE %(place)s * total <= upto ORDER BY upto LIMIT 1
+"""  # noqa: S608 - made of constants
 _LISTS: Final[LiteralString] = """
 SELECT number, name, kind FROM recommendations JOIN versions ON number = version
 WHERE version = ANY (ARRAY(SELECT number FROM versions)) AND key = %(user)s
@@ -103,15 +106,14 @@ _DELETE: Final[LiteralString] = "SELECT lists, events FROM delete_user(%s)"
 class Users:
     """Tells and deletes what is stored of users."""
 
-    def __init__(self, database: Database, *, variant: str, timeout: float) -> None:
+    def __init__(self, database: Database, *, timeout: float) -> None:
         """Read nothing yet; the timeout is in seconds."""
         self._database = database
-        self._variant = variant
         self._timeout = timeout
 
     def stored(self, user_id: str) -> StoredUser:
         """What is stored of a user, all of it as of one moment. Raises DatabaseUnavailableError."""
-        values = {"user": user_id, "variant": self._variant, "latest": LATEST_EVENTS}
+        values = {"user": user_id, "variant": None, "place": place_of(user_id), "latest": LATEST_EVENTS}
 
         def read(connection: Connection) -> StoredUser:
             with connection.transaction():

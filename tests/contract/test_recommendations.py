@@ -162,6 +162,7 @@ def test_each_kind_of_list_is_counted_also_where_there_is_none() -> None:
         "similar": 0,
         "bought_together": 0,
         "popular": 0,
+        "trending": 0,
     }
 
 

@@ -75,9 +75,7 @@ def test_the_api_answers_what_was_evaluated(
         until=NOW_MS - 2 * HOUR + 1,
     )
     connection = Database(database, connect_timeout=5, pause=1, statement_timeout=30)
-    repository = Repository(
-        connection, variant="default", events_days=14, events_limit=50, read_timeout=30, write_timeout=30
-    )
+    repository = Repository(connection, events_days=14, events_limit=50, read_timeout=30, write_timeout=30)
     if posted:
         repository.add_events([NewEvent(user, event.item_id, *event) for event in posted])
     answered = Recommender(repository, clock=lambda: NOW_MS).for_visitor(user, Asked(limit=20))

@@ -74,7 +74,6 @@ class Shop:
         try:
             repository = Repository(
                 connection,
-                variant="default",
                 events_days=14,
                 events_limit=50,
                 read_timeout=30,

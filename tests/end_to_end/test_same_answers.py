@@ -69,9 +69,7 @@ def test_the_api_answers_what_was_evaluated(
 
     now = window.start
     connection = Database(database, connect_timeout=5, pause=1, statement_timeout=30)
-    repository = Repository(
-        connection, variant="default", events_days=14, events_limit=50, read_timeout=30, write_timeout=30
-    )
+    repository = Repository(connection, events_days=14, events_limit=50, read_timeout=30, write_timeout=30)
     recommender = Recommender(repository, clock=lambda: now)
     numbers = itertools.count()
     found = visitors(events, window, max_users=VISITORS, seed=0)

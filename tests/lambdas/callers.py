@@ -19,6 +19,11 @@ class Answer(NamedTuple):
     document: Any
 
     @property
+    def content(self) -> dict[str, Any]:
+        """All but the id, which is another for each answer."""
+        return {name: value for name, value in self.document.items() if name != "recommendation_id"}
+
+    @property
     def item_ids(self) -> list[str]:
         return [item["item_id"] for item in self.document["items"]]
 
@@ -77,6 +82,12 @@ class Api:
 
     def post(self, target: str, document: Any) -> Answer:
         return self.send(proxy_event("POST", target, body=json.dumps(document)))
+
+    def directly(self, target: str) -> Answer:
+        """As somebody who invokes the function, not through API Gateway."""
+        event = proxy_event("GET", target)
+        event["requestContext"] = {"requestId": str(uuid.uuid4()), "direct": True}
+        return self.send(event)
 
     def post_events(self, *events: Mapping[str, Any]) -> Answer:
         return self.post("/v1/events", {"events": events})

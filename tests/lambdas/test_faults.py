@@ -45,7 +45,7 @@ def test_a_connection_lost_between_requests_is_replaced_unnoticed(
     first = api.recommendations("known")
     end_connections(database)
     second = api.recommendations("known")
-    assert second.document == first.document
+    assert second.content == first.content
     assert "x-degraded" not in second.headers
     end_connections(database)
     assert api.post_events(event("u", "a")).status == 202

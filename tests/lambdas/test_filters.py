@@ -246,8 +246,8 @@ class TestBatch:
         answers = api.post("/v1/recommendations/batch", {"user_ids": [*users, "known"], "limit": 15}).document
         assert [answer["user_id"] for answer in answers["answers"]] == users
         for user, answer in zip(users, answers["answers"], strict=True):
-            alone = asked(api, user, limit=15).document
-            assert answer == {"user_id": user, **alone}
+            alone = asked(api, user, limit=15).content
+            assert {**answer, "recommendation_id": ""} == {"user_id": user, **alone, "recommendation_id": ""}
 
     def test_filters_hold_for_everybody(self, api: Api) -> None:
         body = {"user_ids": ["known", "nobody"], "category": "camping", "exclude_items": ["mat"]}

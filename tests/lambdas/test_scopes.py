@@ -12,7 +12,7 @@ from twin.postgres import create_database, drop_database
 from lambdas.migrate_database.migrate import migrate
 from lambdas.recommendations_api.app import app
 from lambdas.recommendations_api.scopes import ALL, SCOPES, granted_scopes, scope_of
-from lambdas.recommendations_api.settings import Mode, Settings
+from lambdas.recommendations_api.settings import Mode, Serves, Settings
 from tests.lambdas.callers import Answer, Api, proxy_event
 from tests.lambdas.conftest import MakeApi, environments
 from tests.lambdas.versions import load_first
@@ -35,6 +35,8 @@ CALLERS: dict[str, dict[str, Any]] = {
     "a token for both": {"authorizer": {"principalId": "shop", "scope": "openid read", "scp": "write"}},
     "a token for all": {"authorizer": {"principalId": "shop", "scope": "read write operator"}},
     "a token for nothing": {"authorizer": {"principalId": "shop"}},
+    "an invoker": {"direct": True},
+    "no invoker": {"direct": "true"},
     "a key": {"identity": {"apiKey": "k", "apiKeyId": "i"}},
 }
 
@@ -43,8 +45,9 @@ NOTHING: frozenset[str] = frozenset()
 
 # None: nobody is identified.
 GRANTED: dict[str, dict[str, frozenset[str] | None]] = {
-    "iam": {"a role": ALL, "a caller": ALL},
+    "iam": {"an invoker": ALL, "a role": ALL, "a caller": ALL},
     "jwt": {
+        "an invoker": ALL,
         "a role": ALL,
         "a caller": ALL,
         "a token to read": frozenset({"read"}),
@@ -53,7 +56,7 @@ GRANTED: dict[str, dict[str, frozenset[str] | None]] = {
         "a token for all": BOTH,
         "a token for nothing": NOTHING,
     },
-    "api_key": {"a role": ALL, "a caller": ALL, "a key": BOTH},
+    "api_key": {"an invoker": ALL, "a role": ALL, "a caller": ALL, "a key": BOTH},
     "none": dict.fromkeys(CALLERS, ALL),
 }
 MODES: tuple[Mode, ...] = ("iam", "jwt", "api_key", "none")
@@ -68,6 +71,17 @@ def apis(postgres_server: str) -> Iterator[dict[str, Api]]:
     with environments(database) as make:
         yield {mode: make(authorization=mode) for mode in MODES}
     drop_database(postgres_server, "scopes")
+
+
+@pytest.fixture(scope="module")
+def parts(postgres_server: str) -> Iterator[dict[Serves, Api]]:
+    """The two functions, over one database."""
+    database = create_database(postgres_server, "parts")
+    migrate(database)
+    load_first(database)
+    with environments(database) as make:
+        yield {"read": make(serves="read"), "write": make(serves="write")}
+    drop_database(postgres_server, "parts")
 
 
 def call(api: Api, method: str, path: str, **context: Any) -> Answer:
@@ -135,6 +149,19 @@ def test_a_caller_without_the_scope_learns_nothing_else(apis: dict[str, Api]) ->
     )
     assert (known.status, known.document["detail"]) == (unknown.status, unknown.document["detail"])
     assert known.status == 403
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+def test_reading_and_writing_can_be_functions_of_their_own(
+    parts: dict[Serves, Api], method: str, path: str
+) -> None:
+    for serves, api in parts.items():
+        answer = call(api, method, path)
+        needed = SCOPES[method, path]
+        if needed is None or serves == ("read" if needed == "read" else "write"):
+            assert answer.status in {200, 422}
+        else:
+            assert (answer.status, answer.document["type"]) == (421, "urn:problem:misdirected")
 
 
 def test_a_route_that_was_forgotten_is_an_operators() -> None:

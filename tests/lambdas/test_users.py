@@ -101,11 +101,11 @@ def test_all_that_is_stored_of_a_user_is_told(api: Api, database: str) -> None:
     }
 
 
-def test_the_lists_are_those_of_the_variant_that_answers(
-    make_api: MakeApi, database: str, stored: str
-) -> None:
-    load_version(database, "next", personal={"known": [("a", 1.0)]}, variant="canary")
-    document = stored_of(make_api(variant="canary"), "known")
+def test_the_lists_are_those_of_the_variant_that_answers(api: Api, database: str, stored: str) -> None:
+    load_version(database, "next", personal={"known": [("a", 1.0)]}, variant="b")
+    assert stored_of(api, "known")["model_version"] == "first"
+    execute(database, "UPDATE serving SET share = CASE variant WHEN 'b' THEN 1 ELSE 0 END")
+    document = stored_of(api, "known")
     assert (document["model_version"], document["personal"]) == ("next", [{"item_id": "a", "score": 1.0}])
     assert document["history"] == []
 

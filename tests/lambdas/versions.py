@@ -67,6 +67,7 @@ def load_version(
     popular: Sequence[ScoredItem] = POPULAR,
     bought_together: Mapping[str, Sequence[ScoredItem]] | None = None,
     popular_by_category: Mapping[str, Sequence[ScoredItem]] | None = None,
+    trending: Mapping[str, Sequence[ScoredItem]] | None = None,
     variant: str | None = DEFAULT_VARIANT,
     **of_manifest: Any,
 ) -> None:
@@ -87,6 +88,7 @@ def load_version(
             ListKind.SIMILAR: similar or {},
             ListKind.BOUGHT_TOGETHER: bought_together or {},
             ListKind.POPULAR: {"": popular, **(popular_by_category or {})},
+            ListKind.TRENDING: trending or {},
         }
         for kind, lists in scored.items():
             for key, items in lists.items():
@@ -106,12 +108,13 @@ def load_version(
         make_live(database, name, variant)
 
 
-def make_live(database: str, name: str, variant: str = DEFAULT_VARIANT) -> None:
+def make_live(database: str, name: str, variant: str = DEFAULT_VARIANT, share: float = 0) -> None:
     execute(
         database,
-        "INSERT INTO serving (variant, version) SELECT %s, number FROM versions WHERE name = %s"
+        "INSERT INTO serving (variant, version, share) SELECT %s, number, %s FROM versions WHERE name = %s"
         " ON CONFLICT (variant) DO UPDATE SET version = excluded.version",
         variant,
+        1 if variant == DEFAULT_VARIANT else share,
         name,
     )
 

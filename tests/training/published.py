@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from contract.blending import BlendWeights
-from contract.recommendations import EVERYTHING, ListKind, Manifest
+from contract.recommendations import EVERYTHING, ListKind, Manifest, trending_key
 from training.lists_schema import LISTS_SCHEMA
 from training.publish import publish_version
 from training.storage import Folder
@@ -65,6 +65,7 @@ def rows_of(version: str, *, users: int = 2) -> list[Row]:
     rows = [scored(ListKind.PERSONAL, f"u{n}", [version, "i1", "i2"]) for n in range(users)]
     rows += [history("u0", [version, "i1"]), scored(ListKind.SIMILAR, "i1", [version, "i3"])]
     rows += [scored(ListKind.BOUGHT_TOGETHER, "i1", [version, "i2"])]
+    rows += [scored(ListKind.TRENDING, trending_key("7d"), [version, "i2"])]
     return [*rows, scored(ListKind.POPULAR, EVERYTHING, [version, "i1"])]
 
 

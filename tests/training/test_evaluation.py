@@ -43,6 +43,7 @@ def served_before(events: Interactions, end: int, popular_length: int = 200) -> 
         popular=baselines["recent_popular"],
         bought_together=no_candidates(),
         popular_by_category=no_candidates(),
+        trending={},
         category_ids=np.array([], dtype=object),
         baselines=baselines,
         history_length=WEIGHTS.history_length,

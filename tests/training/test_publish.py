@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from contract.recommendations import Manifest
+from contract.recommendations import Manifest, trending_key
 from tests.training.published import Row, history, manifest, publish, rows_of, scored, table
 from training import publish as publishing
 from training.errors import VersionError
@@ -39,11 +39,11 @@ def test_the_manifest_tells_files_and_counts(tmp_path: Path) -> None:
     published = publish(Folder(tmp_path), "v1", users=7)
     (entry,) = published.files
     data = (tmp_path / "recommendations/v1" / entry.name).read_bytes()
-    assert (entry.name, entry.rows, entry.bytes) == ("lists-00000.parquet", 11, len(data))
+    assert (entry.name, entry.rows, entry.bytes) == ("lists-00000.parquet", 12, len(data))
     assert entry.sha256 == hashlib.sha256(data).hexdigest()
     assert published.counts == {
         "events": 5, "users": 2, "items": 3, "personal": 7, "history": 1, "similar": 1, "bought_together": 1,
-        "popular": 1,
+        "popular": 1, "trending": 1,
     }  # fmt: skip
 
 
@@ -56,14 +56,14 @@ def test_many_lists_go_into_several_files(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(publishing, "ROWS_A_FILE", 64)
     monkeypatch.setattr(publishing, "ROWS_A_GROUP", 32)
     published = publish(Folder(tmp_path), "v1", users=197)
-    assert [entry.rows for entry in published.files] == [64, 64, 64, 9]
+    assert [entry.rows for entry in published.files] == [64, 64, 64, 10]
     assert lists_of(Folder(tmp_path), "v1") == table(rows_of("v1", users=197)).to_pylist()
 
 
 def test_files_are_not_much_larger_than_they_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publishing, "BYTES_A_FILE", 1)
     monkeypatch.setattr(publishing, "ROWS_A_GROUP", 10)
-    assert [entry.rows for entry in publish(Folder(tmp_path), "v1", users=16).files] == [10, 10]
+    assert [entry.rows for entry in publish(Folder(tmp_path), "v1", users=15).files] == [10, 10]
 
 
 WRONG: dict[str, tuple[Row, str]] = {
@@ -71,6 +71,7 @@ WRONG: dict[str, tuple[Row, str]] = {
     "an empty key": (scored("personal", "", ["i1"]), "key that is empty"),
     "an empty key of a history": (history("", ["i1"]), "key that is empty"),
     "a long key": (scored("similar", "x" * 257, ["i1"]), "257 characters"),
+    "a long key of a window": (scored("trending", "30d:" + "x" * 257, ["i1"]), "261 characters"),
     "no key": (scored("personal", None, ["i1"]), "1 lists have no key"),
     "no items": (scored("personal", "u9", []), "personal of 'u9' has no items"),
     "an empty item": (scored("personal", "u9", ["i1", ""]), "'u9' has item_ids, of which '' is empty"),
@@ -226,7 +227,7 @@ def test_a_file_that_is_not_what_was_published_is_named(tmp_path: Path) -> None:
     path = tmp_path / "recommendations/v1/lists-00000.parquet"
 
     fewer = rewritten(tmp_path, published, table(rows_of("v1")[:2]))
-    with pytest.raises(VersionError, match=r"lists-00000.parquet: has 2 rows, the manifest says 6"):
+    with pytest.raises(VersionError, match=r"lists-00000.parquet: has 2 rows, the manifest says 7"):
         list(read_lists(out, fewer))
     other = rewritten(tmp_path, published, pa.table({"a": [1] * 5}))
     with pytest.raises(VersionError, match=r"lists-00000.parquet: has other columns"):
@@ -237,3 +238,8 @@ def test_a_file_that_is_not_what_was_published_is_named(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(VersionError, match=r"lists-00000.parquet: is missing"):
         list(read_lists(out, published))
+
+
+def test_a_window_of_the_longest_category_is_a_key(tmp_path: Path) -> None:
+    lists = table([scored("trending", trending_key("30d", "x" * 256), ["i1"])])
+    assert publish_version(Folder(tmp_path), [lists], manifest=manifest("v")).counts["trending"] == 1

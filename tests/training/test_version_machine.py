@@ -160,7 +160,7 @@ class Versions(RuleBasedStateMachine):
 
         def expect() -> None:
             self.clean_up()
-            raise VersionError("the manifest promises .*'personal': 9.* Postgres took 6")
+            raise VersionError("the manifest promises .*'personal': 9.* Postgres took 7")
 
         self.compare(act, expect)
 
@@ -178,7 +178,7 @@ class Versions(RuleBasedStateMachine):
         def expect() -> None:
             if variant not in self.model.serving:
                 told = ", ".join(sorted(self.model.serving)) or "no variant"
-                raise VersionError(f"variant '{variant}' serves nothing .* {told}")
+                raise VersionError(f"variant '{variant}' serves nothing; .*{told}")
             aim = name or self.model.before(variant)
             if aim is None:
                 raise VersionError(

@@ -55,12 +55,12 @@ def test_load_says_what_it_loaded_and_what_is_served(run: Run) -> None:
     loaded, served = out.splitlines()
     assert status == 0
     assert loaded.startswith(
-        "loaded a: 2 personal, 1 history, 1 similar, 1 bought_together, 1 popular lists in "
+        "loaded a: 2 personal, 1 history, 1 similar, 1 bought_together, 1 popular, 1 trending lists in "
     )
     assert served == "default serves a; before: nothing"
     _, out, _ = run("load", "a")
     assert out.splitlines() == [
-        "a was loaded before: 2 personal, 1 history, 1 similar, 1 bought_together, 1 popular lists",
+        "a was loaded before: 2 personal, 1 history, 1 similar, 1 bought_together, 1 popular, 1 trending lists",
         "default serves a, as before",
     ]
 
@@ -87,7 +87,7 @@ def test_json_is_a_document_of_the_same(run: Run) -> None:
     shown = document(run, "show", "a")
     assert shown["manifest"]["version"] == "a"
     assert [move["variant"] for move in shown["served"]] == ["default"]
-    assert document(run, "verify", "a") == {"version": "a", "files": 1, "lists": 6}
+    assert document(run, "verify", "a") == {"version": "a", "files": 1, "lists": 7}
     document(run, "load", "b")
     assert document(run, "rollback") == {
         "variant": "default", "version": "a", "previous": "b", "moved": True,
@@ -121,9 +121,42 @@ def test_load_can_retire_what_is_old(run: Run) -> None:
     assert document(run, "load", "c", "--keep", "1")["retired"]["dropped"] == ["b"]
 
 
+def test_variants_divide_the_visitors_by_their_shares(run: Run) -> None:
+    run("load", "a")
+    run("load", "b", "--variant", "try")
+    run("load", "c", "--variant", "canary")
+    assert document(run, "share", "try", "0.25") == {"shares": {"canary": 0, "default": 1, "try": 0.25}}
+    lines = run("share", "default", "0.75")[1].splitlines()
+    assert [line.split() for line in lines[1:]] == [
+        ["canary", "0", "-"],
+        ["default", "0.75", "75.0%"],
+        ["try", "0.25", "25.0%"],
+    ]
+
+
+def test_somebody_is_always_served(run: Run) -> None:
+    run("load", "a")
+    run("load", "b", "--variant", "try")
+    status, _, error = run("share", "default", "0")
+    assert (status, "give another one its share first" in error) == (1, True)
+    assert document(run, "share", "try", "1")["shares"] == {"default": 1, "try": 1}
+    run("share", "default", "0")
+    status, _, error = run("end", "try")
+    assert (status, "give another one its share first" in error) == (1, True)
+    run("share", "default", "1")
+    assert document(run, "end", "try") == {"shares": {"default": 1}}
+    assert run("drop", "b")[0] == 0
+
+
 MISTAKES = {
     ("show", "x"): "there is no version 'x' in the database; there are none",
     ("rollback",): "variant 'default' serves nothing",
+    ("share", "b", "0.5"): "variant 'b' serves nothing; no variant does",
+    ("share", "canary", "0.5"): "canary answers no visitors",
+    ("share", "b", "1.5"): "from 0 to 1, not 1.5",
+    ("share", "b", "nan"): "from 0 to 1, not nan",
+    ("end", "b"): "variant 'b' serves nothing; no variant does",
+    ("end", "default"): "the variant default stays",
     ("drop", "x"): "there is no version 'x' in the database; there are none",
     ("load", "x"): "no such version; there are: a, b, c",
     ("verify", "x"): "no such version; there are: a, b, c",

@@ -5,15 +5,17 @@ from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 
-from contract.events import id_problem
-from lambdas.recommendations_api.asked import DEFAULT_LIMIT, MAX_LIMIT, Asked, Filters, Strategy
+from contract.events import MAX_ID_LENGTH, id_problem
+from contract.recommendations import CANARY_VARIANT
+from lambdas.recommendations_api.asked import DEFAULT_LIMIT, MAX_LIMIT, Asked, Filters, Strategy, Window
 from lambdas.recommendations_api.bodies import BatchIn, VisitorIn, read_body
-from lambdas.recommendations_api.errors import FieldError, InvalidRequestError
+from lambdas.recommendations_api.errors import FieldError, ForbiddenError, InvalidRequestError
 from lambdas.recommendations_api.models import Recommendations, RecommendationsBatch
 from lambdas.recommendations_api.recommender import Answer
 from lambdas.recommendations_api.records import record_of
 from lambdas.recommendations_api.routing import (
     ItemId,
+    Service,
     UserId,
     body_schema,
     iso,
@@ -21,6 +23,7 @@ from lambdas.recommendations_api.routing import (
     new_router,
     service_of,
 )
+from lambdas.recommendations_api.scopes import is_direct
 
 router = new_router("recommendations")
 
@@ -44,6 +47,22 @@ Purchased = Annotated[
     Query(description="Leave out what they bought. Default: as the training found to be better."),
 ]
 Seen = Annotated[bool, Query(description="Leave out everything that they ever turned to.")]
+ByVariant = Annotated[
+    str | None,
+    Query(
+        min_length=1,
+        max_length=MAX_ID_LENGTH,
+        description="Whose version answers. Default: the visitor's own, by the variants' shares; `default` "
+        "where nobody is named.",
+    ),
+]
+Within = Annotated[
+    Window | None,
+    Query(
+        description="Only carts and purchases of so many days before the training. Default: of all time, the "
+        "latest counting most."
+    ),
+]
 
 
 @router.get("/v1/users/{user_id:id}/recommendations", response_model=Recommendations)
@@ -58,6 +77,7 @@ async def recommend(
     category: Category = None,
     exclude_items: Excluded = None,
     available_only: Available = True,
+    variant: ByVariant = None,
 ) -> Response:
     """What to show a visitor: the trained list, blended with what they did up to a moment ago."""
     asked = Asked(
@@ -68,8 +88,9 @@ async def recommend(
         category=category,
         exclude_items=_excluded(exclude_items),
         available_only=available_only,
+        variant=_permitted(request, variant),
     )
-    return _answered(request, service_of(request).recommender.for_visitor(user_id, asked))
+    return _answered(request, service_of(request).recommender.for_visitor(user_id, asked), user_id)
 
 
 @router.post("/v1/recommendations", response_model=Recommendations, openapi_extra=body_schema(VisitorIn))
@@ -81,8 +102,10 @@ async def recommend_now(request: Request) -> Response:
     service = service_of(request)
     visitor = read_body(VisitorIn, await request.body())
     told = visitor.told(service.clock(), service.event_max_ahead_ms)
-    answer = service.recommender.for_visitor(visitor.user_id, visitor.asked(), told=told, rank=visitor.items)
-    return _answered(request, answer)
+    asked = visitor.asked()
+    _permitted(request, asked.variant)
+    answer = service.recommender.for_visitor(visitor.user_id, asked, told=told, rank=visitor.items)
+    return _answered(request, answer, visitor.user_id)
 
 
 @router.post(
@@ -92,10 +115,14 @@ async def recommend_batch(request: Request) -> Response:
     """What to show each of up to 100 visitors."""
     batch = read_body(BatchIn, await request.body())
     user_ids = list(dict.fromkeys(batch.user_ids))
-    answers = service_of(request).recommender.for_visitors(user_ids, batch.asked())
+    asked = batch.asked()
+    _permitted(request, asked.variant)
+    service = service_of(request)
+    answers = service.recommender.for_visitors(user_ids, asked)
     _note(request, answers[0])
     documents = [
-        {"user_id": user_id, **_document(answer)} for user_id, answer in zip(user_ids, answers, strict=True)
+        {"user_id": user_id, **_document(answer, _signed(service, answer, user_id))}
+        for user_id, answer in zip(user_ids, answers, strict=True)
     ]
     return json_response({"answers": documents}, _headers(answers[0]))
 
@@ -109,9 +136,12 @@ async def similar(
     category: Category = None,
     exclude_items: Excluded = None,
     available_only: Available = True,
+    variant: ByVariant = None,
 ) -> Response:
     """What the same people turn to: for the page of an item."""
-    filters = _filters(limit, category, exclude_items, available_only=available_only)
+    filters = _filters(
+        limit, category, exclude_items, available_only=available_only, variant=_permitted(request, variant)
+    )
     return _answered(request, service_of(request).recommender.similar(item_id, filters))
 
 
@@ -124,9 +154,12 @@ async def bought_together(
     category: Category = None,
     exclude_items: Excluded = None,
     available_only: Available = True,
+    variant: ByVariant = None,
 ) -> Response:
     """What goes into one basket with an item, then what is similar to it: for the page of a cart."""
-    filters = _filters(limit, category, exclude_items, available_only=available_only)
+    filters = _filters(
+        limit, category, exclude_items, available_only=available_only, variant=_permitted(request, variant)
+    )
     return _answered(request, service_of(request).recommender.bought_together(item_id, filters))
 
 
@@ -136,23 +169,40 @@ async def popular(
     *,
     limit: Length = DEFAULT_LIMIT,
     category: Category = None,
+    window: Within = None,
     exclude_items: Excluded = None,
     available_only: Available = True,
+    variant: ByVariant = None,
 ) -> Response:
     """What is bought by now, in the whole shop or in a category."""
-    filters = _filters(limit, category, exclude_items, available_only=available_only)
-    return _answered(request, service_of(request).recommender.popular(filters))
+    filters = _filters(
+        limit, category, exclude_items, available_only=available_only, variant=_permitted(request, variant)
+    )
+    return _answered(request, service_of(request).recommender.popular(filters, window))
 
 
 def _filters(
-    limit: int, category: str | None, exclude_items: list[str] | None, *, available_only: bool
+    limit: int,
+    category: str | None,
+    exclude_items: list[str] | None,
+    *,
+    available_only: bool,
+    variant: str | None,
 ) -> Filters:
     return Filters(
         limit=limit,
         category=category,
         exclude_items=_excluded(exclude_items),
         available_only=available_only,
+        variant=variant,
     )
+
+
+def _permitted(request: Request, variant: str | None) -> str | None:
+    """The variant, unless it is one that only direct invocations may ask for. Raises ForbiddenError."""
+    if variant == CANARY_VARIANT and not is_direct(request.scope["aws.event"]["requestContext"]):
+        raise ForbiddenError(f"The variant {CANARY_VARIANT} answers only direct invocations of the function.")
+    return variant
 
 
 def _excluded(values: list[str] | None) -> frozenset[str]:
@@ -167,15 +217,24 @@ def _excluded(values: list[str] | None) -> frozenset[str]:
     return frozenset(items)
 
 
-def _answered(request: Request, answer: Answer) -> Response:
+def _answered(request: Request, answer: Answer, user_id: str | None = None) -> Response:
     _note(request, answer)
-    headers, document = _headers(answer), _document(answer)
-    if request.method != "GET":
-        return json_response(document, headers)
-    headers["ETag"] = etag = _etag(answer)
-    if _is_known(etag, request.headers.get("if-none-match")):
-        return Response(status_code=304, headers=headers)
-    return json_response(document, headers)
+    headers = _headers(answer)
+    if request.method == "GET":
+        headers["ETag"] = etag = _etag(answer)
+        if _is_known(etag, request.headers.get("if-none-match")):
+            return Response(status_code=304, headers=headers)
+    return json_response(_document(answer, _signed(service_of(request), answer, user_id)), headers)
+
+
+def _signed(service: Service, answer: Answer, user_id: str | None) -> str | None:
+    return service.signer.sign(
+        version=answer.version,
+        variant=answer.variant,
+        source=answer.source,
+        user_id=user_id,
+        now=answer.generated_at,
+    )
 
 
 def _etag(answer: Answer) -> str:
@@ -194,6 +253,7 @@ def _note(request: Request, answer: Answer) -> None:
     record = record_of(request)
     record.source = answer.source
     record.version = answer.version
+    record.variant = answer.variant
     if answer.is_degraded:
         record.degraded = "database"
 
@@ -205,9 +265,11 @@ def _headers(answer: Answer) -> dict[str, str]:
     return headers
 
 
-def _document(answer: Answer) -> dict[str, Any]:
+def _document(answer: Answer, recommendation_id: str | None) -> dict[str, Any]:
     return {
+        "recommendation_id": recommendation_id,
         "model_version": answer.version,
+        "variant": answer.variant,
         "generated_at": iso(answer.generated_at),
         "source": answer.source,
         "items": [
