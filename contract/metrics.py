@@ -34,6 +34,11 @@ API_ANSWERS: Final = Metric(
     "Answers with recommendations, by source: how much was known.",
     ("source",),
 )
+API_DEGRADED: Final = Metric(
+    "shop_api_degraded_total",
+    "counter",
+    "Answers that had to do without the database: the last popular list that the environment had seen.",
+)
 API_EVENTS: Final = Metric(
     "shop_api_events_total",
     "counter",
@@ -93,6 +98,7 @@ METRICS: Final = (
     API_REQUESTS,
     API_REQUEST_SECONDS,
     API_ANSWERS,
+    API_DEGRADED,
     API_EVENTS,
     API_COLD_STARTS,
     TRAINING_STEP_SECONDS,

@@ -21,18 +21,30 @@ from lambdas.recommendations_api.recommender import Recommender
 from lambdas.recommendations_api.records import RECORD, RequestRecord
 from lambdas.recommendations_api.repository import Repository
 from lambdas.recommendations_api.routing import SERVICE, Service
-from lambdas.recommendations_api.scopes import Authorization
-from lambdas.recommendations_api.settings import Settings
+from lambdas.recommendations_api.scopes import Authorization, is_served, scope_of
+from lambdas.recommendations_api.settings import Serves, Settings
 from lambdas.recommendations_api.signing import Signer
 from lambdas.recommendations_api.stats import Stats
 from lambdas.recommendations_api.users import Users
 
 logger = logging.getLogger(__name__)
 
-ROUTES: Final = tuple(
-    route.path_format for route in app.routes if isinstance(route, APIRoute) and route.path.startswith("/v1/")
-)
-"""Templates of the routes that are counted apart."""
+COUNTED_APART: Final = frozenset({"recommendations", "events", "items"})
+"""Tags of the routes that visitors wait for; series of the others would only be paid for."""
+
+
+def counted_routes(serves: Serves) -> tuple[str, ...]:
+    """Templates of the routes that such a function counts apart."""
+    return tuple(
+        dict.fromkeys(
+            route.path_format
+            for route in app.routes
+            if isinstance(route, APIRoute) and COUNTED_APART.intersection(route.tags)
+            for method in route.methods
+            if is_served(scope_of(method, route.path_format), serves)
+        )
+    )
+
 
 _MALFORMED: Final = errors.PROBLEMS[errors.MalformedRequestError]
 
@@ -58,6 +70,7 @@ class Environment:
         if settings.authorization == "none":
             logger.warning("AUTHORIZATION is none: whoever reaches this API may do everything")
         self._settings = settings
+        self._routes = counted_routes(settings.serves)
         self._parts: _Parts | None = None
         self._mangum = LooplessMangum(
             self._observed,
@@ -122,7 +135,7 @@ class Environment:
             event_max_age_ms=int(settings.event_max_age_days * 86_400_000),
             event_max_ahead_ms=int(settings.event_max_ahead_seconds * 1000),
         )
-        metrics = Metrics(ROUTES)
+        metrics = Metrics(self._routes)
         pusher = None
         if settings.pushgateway_url is not None:
             pusher = Pusher(
@@ -156,7 +169,7 @@ class Environment:
             # The caller has got a problem document by now; here the defect is reported, with its trace_id.
             logger.exception("a request failed", extra={FIELDS: {"trace_id": record.trace_id}})
         route = getattr(scope.get("route"), "path_format", None)
-        if route in ROUTES:
+        if route in self._routes:
             record.route = route
         self._conclude(self._parts, record, time.perf_counter() - started)
 

@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, disable_cre
 from contract.metrics import (
     API_ANSWERS,
     API_COLD_STARTS,
+    API_DEGRADED,
     API_EVENTS,
     API_REQUEST_SECONDS,
     API_REQUESTS,
@@ -51,6 +52,7 @@ class Metrics:
             registry=self.registry,
         )
         self._answers = self._counter(API_ANSWERS)
+        self._degraded = self._counter(API_DEGRADED)
         self._events = self._counter(API_EVENTS)
         self._cold_starts = self._counter(API_COLD_STARTS)
         for route in (*routes, OTHER_ROUTE):
@@ -72,6 +74,8 @@ class Metrics:
             self._seconds.observe(seconds)
         if record.source is not None:
             self._answers.labels(record.source).inc()
+        if record.degraded is not None:
+            self._degraded.inc()
         if record.events_accepted:
             self._events.labels("accepted").inc(record.events_accepted)
         if record.events_rejected:

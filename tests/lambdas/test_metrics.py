@@ -5,9 +5,13 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from pydantic import SecretStr
 from twin.errors import MissingProgramError
 from twin.monitoring import running_pushgateway
 from twin.processes import free_port
@@ -16,7 +20,7 @@ from lambdas.recommendations_api.metrics import Metrics
 from lambdas.recommendations_api.records import RequestRecord
 from tests.lambdas.callers import Api, event
 from tests.lambdas.conftest import MakeApi
-from tests.lambdas.servers import FakeGateway, Push, black_hole, fake_gateway
+from tests.lambdas.servers import FakeGateway, Proxy, Push, black_hole, fake_gateway
 
 RECOMMENDATIONS = "/v1/users/{user_id}/recommendations"
 
@@ -129,6 +133,32 @@ def test_a_gateway_that_never_answers_delays_one_answer_by_the_timeout_and_no_ot
         api.environment.stop()
 
 
+@pytest.mark.parametrize("serves", ["all", "read", "write"])
+def test_an_environment_has_no_more_series_than_a_gateway_can_bear(
+    make_api: MakeApi, gateway: FakeGateway, stored: str, serves: str
+) -> None:
+    """Hundreds of environments may push at once."""
+    api = pushing(make_api, gateway.url, serves=serves)
+    for target in ("/v1/popular", "/v1/stats", "/v1/users/known", "/nothing", "/v1/popular?limit=x"):
+        api.get(target)
+    api.post_events(event("u", "a"))
+    assert 20 < len(gateway.pushes[-1].values) <= 60
+
+
+def test_answers_without_the_database_are_counted(
+    gateway: FakeGateway, make_api: MakeApi, database: str, stored: str
+) -> None:
+    where = conninfo_to_dict(database)
+    with closing(Proxy(str(where["host"]), int(str(where["port"])))) as proxy:
+        url = make_conninfo(database, host="127.0.0.1", port=proxy.port)
+        api = pushing(make_api, gateway.url, database_url=SecretStr(url))
+        api.get("/v1/popular")
+        assert gateway.pushes[-1].values["shop_api_degraded_total",] == 0
+        proxy.cut()
+        assert api.get("/v1/popular").headers["x-degraded"] == "database"
+    assert gateway.pushes[-1].values["shop_api_degraded_total",] == 1
+
+
 def test_a_failed_push_is_made_up_for_by_the_next(
     make_api: MakeApi, gateway: FakeGateway, stored: str
 ) -> None:
@@ -168,6 +198,6 @@ def test_a_route_that_is_not_named_is_counted_with_the_others() -> None:
     assert value("shop_api_request_duration_seconds_count") == 0
 
 
-def pushing(make_api: MakeApi, url: str, **settings: float) -> Api:
-    usual: dict[str, float] = {"push_interval_seconds": 0, "push_timeout_ms": 5000}
+def pushing(make_api: MakeApi, url: str, **settings: Any) -> Api:
+    usual: dict[str, Any] = {"push_interval_seconds": 0, "push_timeout_ms": 5000}
     return make_api(pushgateway_url=url, **{**usual, **settings})
