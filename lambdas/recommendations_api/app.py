@@ -15,6 +15,7 @@ from lambdas.recommendations_api import errors
 from lambdas.recommendations_api.bodies import BatchIn, VisitorIn
 from lambdas.recommendations_api.models import EventsBatch, ItemsBatch, ProblemOut
 from lambdas.recommendations_api.routes import events, items, model, operation, recommendations, users
+from lambdas.recommendations_api.scopes import SECURITY_SCHEMES, scope_of, security_of
 
 BODIES: Final = (EventsBatch, ItemsBatch, VisitorIn, BatchIn)
 """What routes read without FastAPI's help."""
@@ -30,6 +31,10 @@ class _Api(FastAPI):
             ref_template="#/components/schemas/{model}",
         )
         document["components"]["schemas"].update(definitions["$defs"])
+        document["components"]["securitySchemes"] = SECURITY_SCHEMES
+        for path, operations in document["paths"].items():
+            for method, described in operations.items():
+                described["security"] = security_of(scope_of(method.upper(), path))
         return document
 
 

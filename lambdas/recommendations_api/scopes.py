@@ -43,6 +43,34 @@ SCOPES: Final[Mapping[tuple[str, str], Scope | None]] = {
 """By method and template of the route; None where nobody needs any."""
 
 
+SECURITY_SCHEMES: Final[Mapping[str, Any]] = {
+    "iam": {
+        "type": "apiKey",
+        "name": "Authorization",
+        "in": "header",
+        "description": "A request signed by AWS Signature Version 4, for the service `execute-api`.",
+        "x-amazon-apigateway-authtype": "awsSigv4",
+    },
+    "jwt": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+    "api_key": {
+        "type": "apiKey",
+        "name": "x-api-key",
+        "in": "header",
+        "description": "For trying things out.",
+    },
+}
+"""How callers say who they are, for the OpenAPI document; which of them count the mode tells."""
+
+
+def security_of(scope: Scope | None) -> list[dict[str, list[str]]]:
+    """Which of the schemes can open a route of this scope, for the OpenAPI document."""
+    if scope is None:
+        return []
+    if scope == "operator":
+        return [{"iam": []}]
+    return [{"iam": []}, {"jwt": [scope]}, {"api_key": []}]
+
+
 def scope_of(method: str, path: str) -> Scope | None:
     """The scope of a route; of one that SCOPES lacks the narrowest."""
     return SCOPES.get((method, path), "operator")

@@ -2,7 +2,8 @@
 
 The event is that of a REST API with a Lambda proxy integration on `/{proxy+}` (payload version 1.0):
 https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
-Whoever reaches the port may call everything: the edge that authenticates in the cloud is not here.
+Unless it is given an authorizer, whoever reaches the port may call everything: the edge that authenticates in
+the cloud is not here.
 """
 
 import base64
@@ -20,7 +21,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -64,6 +65,10 @@ class PortInUseError(ServerError):
     """Somebody else listens on the port."""
 
 
+class UnauthorizedError(Exception):
+    """A request that the authorizer does not let through to the function."""
+
+
 class MalformedResponseError(Exception):
     """The function's answer is not one that API Gateway understands."""
 
@@ -92,6 +97,10 @@ class HttpResponse:
     body: bytes
 
 
+Authorizer = Callable[[HttpRequest], Mapping[str, Any]]
+"""What of `requestContext` tells who calls: `identity`, `authorizer`. Raises UnauthorizedError."""
+
+
 class ApiFront:
     """An HTTP server on loopback in front of a function; it serves from its making until `stop`.
 
@@ -104,9 +113,10 @@ class ApiFront:
         port: int = 0,
         *,
         integration_timeout: float = INTEGRATION_TIMEOUT_SECONDS,
+        authorizer: Authorizer | None = None,
     ) -> None:
         try:
-            self._server = _Server(function, port, integration_timeout)
+            self._server = _Server(function, port, integration_timeout, authorizer)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
@@ -117,7 +127,10 @@ class ApiFront:
         self.url = f"http://{LOOPBACK}:{self.port}"
         self._thread = threading.Thread(target=self._server.serve, name="api-front", daemon=True)
         self._thread.start()
-        logger.info("%s authorizes nobody: whoever reaches it may call everything; loopback only", self.url)
+        if authorizer is None:
+            logger.info(
+                "%s authorizes nobody: whoever reaches it may call everything; loopback only", self.url
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -138,9 +151,12 @@ class _Server(ThreadingHTTPServer):
     allow_reuse_port = False
     request_queue_size = 128
 
-    def __init__(self, function: Function, port: int, integration_timeout: float) -> None:
+    def __init__(
+        self, function: Function, port: int, integration_timeout: float, authorizer: Authorizer | None
+    ) -> None:
         self.function = function
         self.integration_timeout = integration_timeout
+        self.authorizer = authorizer
         self._connections: dict[socket.socket, threading.Thread] = {}
         self._is_stopping = False
         super().__init__((LOOPBACK, port), _Handler)
@@ -217,7 +233,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         request = self._request(body)
-        self._write(answer(self.server.function, request, timeout=self.server.integration_timeout))
+        try:
+            caller = self.server.authorizer(request) if self.server.authorizer else {}
+        except UnauthorizedError as error:
+            self._write(_message(HTTPStatus.FORBIDDEN, str(error)))
+            return
+        self._write(
+            answer(self.server.function, request, timeout=self.server.integration_timeout, caller=caller)
+        )
 
     do_DELETE = do_GET = do_HEAD = do_OPTIONS = do_PATCH = do_POST = do_PUT = _answer  # noqa: N815 - inherited
 
@@ -302,10 +325,14 @@ class _RefusedError(Exception):
         self.reason = reason
 
 
-def answer(function: Function, request: HttpRequest, *, timeout: float) -> HttpResponse:
+def answer(
+    function: Function, request: HttpRequest, *, timeout: float, caller: Mapping[str, Any] | None = None
+) -> HttpResponse:
     """What API Gateway answers; a function that fails is a 502, one that takes too long a 504."""
     request_id = str(uuid.uuid4())
     event = proxy_event(request, request_id=request_id)
+    for name, values in (caller or {}).items():
+        event["requestContext"][name] = {**event["requestContext"].get(name, {}), **values}
     try:
         result = function.invoke(json.dumps(event, ensure_ascii=False).encode(), patience=timeout)
         response = http_response(result)

@@ -1,27 +1,38 @@
 """`docs/api.md` and `docs/openapi.json` fail here when they are wrong."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from lambda_executor import Function
-from twin.api_front import ApiFront
+from twin.api_front import ApiFront, Authorizer
 from twin.postgres import create_database, drop_database
 
 from lambdas.migrate_database.migrate import migrate
 from lambdas.recommendations_api import errors
 from lambdas.recommendations_api.app import app
 from lambdas.recommendations_api.openapi import document
+from tests.lambdas.edges import API_KEY, CREDENTIALS, REGION, by_key, by_signature
 from tests.lambdas.versions import NOW, load_first
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/api.md").read_text()
+KEYS = {
+    "AWS_ACCESS_KEY_ID": CREDENTIALS.access_key,
+    "AWS_SECRET_ACCESS_KEY": CREDENTIALS.secret_key,
+    "AWS_REGION": REGION,
+}
 HANDLER = "lambdas.recommendations_api.handler.handler"
+
+
+Start = Callable[..., ApiFront]
 
 
 def blocks(language: str) -> list[str]:
@@ -31,7 +42,8 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def front(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiFront]:
+def start(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Starts the API in a mode, behind an edge that finds out who calls."""
     database = create_database(postgres_server, "api_documentation")
     migrate(database)
     load_first(database)
@@ -39,15 +51,34 @@ def front(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
         "DATABASE_URL": database,
         "AS_OF": NOW.isoformat(),
         "DATABASE_TIMEOUT_MS": "10000",
-        "AUTHORIZATION": "none",
     }
-    log = tmp_path_factory.mktemp("logs") / "api.log"
-    with (
-        Function(handler=HANDLER, code=ROOT, environment=environment, name="api", log_file=log) as function,
-        ApiFront(function) as front,
-    ):
-        yield front
+    logs = tmp_path_factory.mktemp("logs")
+    with ExitStack() as started:
+
+        def start(mode: str, authorizer: Authorizer | None) -> ApiFront:
+            variables = {**environment, "AUTHORIZATION": mode}
+            log = logs / f"{mode}.log"
+            function = Function(handler=HANDLER, code=ROOT, environment=variables, name=mode, log_file=log)
+            started.enter_context(function)
+            return started.enter_context(ApiFront(function, authorizer=authorizer))
+
+        yield start
     drop_database(postgres_server, "api_documentation")
+
+
+@pytest.fixture(scope="module")
+def front(start: Start) -> ApiFront:
+    return start("none", None)
+
+
+@pytest.fixture(scope="module")
+def signed_front(start: Start) -> ApiFront:
+    return start("iam", by_signature)
+
+
+@pytest.fixture(scope="module")
+def key_front(start: Start) -> ApiFront:
+    return start("api_key", by_key)
 
 
 def test_the_document_is_that_of_the_code() -> None:
@@ -93,14 +124,69 @@ def test_the_javascript_example_works(front: ApiFront) -> None:
     assert "popular-0" in run(["node", "--input-type=module", "-e", block], front).stdout
 
 
-def run(command: list[str], front: ApiFront) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")
+def test_a_signed_call_from_the_shell(signed_front: ApiFront) -> None:
+    (block,) = blocks("sh signed")
+    script = block.replace("curl -s", "curl -sf")
+    assert len(json.loads(run(["bash", "-e", "-c", script], signed_front, **KEYS).stdout)["items"]) == 3
+
+
+def test_a_signed_call_from_python(signed_front: ApiFront) -> None:
+    (block,) = blocks("python signed")
+    assert "popular-0" in run([sys.executable, "-c", block], signed_front, **KEYS).stdout
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="there is no node on this machine")
+def test_a_signed_call_from_javascript(signed_front: ApiFront) -> None:
+    (block,) = blocks("js signed")
+    assert "popular-0" in run(["node", "--input-type=module", "-e", block], signed_front, **KEYS).stdout
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="there is no node on this machine")
+def test_the_javascript_signs_any_id_and_any_body(signed_front: ApiFront) -> None:
+    (block,) = blocks("js signed")
+    program = (
+        block[: block.index("const { items } = await")]
+        + """
+        await call("GET", "/v1/users/" + encodeURIComponent("ä/b c'(1)!*") + "/recommendations?exclude_items=a%20b,%2Fc*");
+        await call("POST", "/v1/events", { events: [{ user_id: "ü", item_id: "a", event_type: "view" }] });
+        await call("DELETE", "/v1/users/someone");
+        console.log("done");
+    """
+    )
+    assert "done" in run(["node", "--input-type=module", "-e", program], signed_front, **KEYS).stdout
+
+
+def test_another_signature_is_refused(signed_front: ApiFront) -> None:
+    (block,) = blocks("python signed")
+    wrong = {**KEYS, "AWS_SECRET_ACCESS_KEY": "another"}
+    done = started([sys.executable, "-c", block], signed_front, **wrong)
+    assert done.returncode != 0
+    assert "HTTP Error 403" in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")
+def test_a_call_with_a_key(key_front: ApiFront) -> None:
+    (block,) = blocks("sh key")
+    script = block.replace("curl -s", "curl -sf")
+    done = run(["bash", "-e", "-c", script], key_front, API_KEY=API_KEY)
+    assert len(json.loads(done.stdout)["items"]) == 3
+    assert started(["bash", "-e", "-c", script], key_front, API_KEY="another").returncode != 0
+
+
+def run(command: list[str], front: ApiFront, **environment: str) -> subprocess.CompletedProcess[str]:
+    done = started(command, front, **environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def started(command: list[str], front: ApiFront, **environment: str) -> subprocess.CompletedProcess[str]:
+    without = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return subprocess.run(
         command,
-        env={**os.environ, "API": front.url},
+        env={**without, "API": front.url, **environment},
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done

@@ -1,7 +1,8 @@
 """The whole OpenAPI document, tried out with whatever it allows and forbids, through the real Lambda runtime client."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -10,11 +11,12 @@ from hypothesis import HealthCheck, Phase, settings
 from lambda_executor import Function
 from schemathesis import Case
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
-from twin.api_front import ApiFront
+from twin.api_front import ApiFront, HttpRequest
 from twin.postgres import create_database, drop_database
 
 from lambdas.migrate_database.migrate import migrate
 from lambdas.recommendations_api.app import app
+from lambdas.recommendations_api.scopes import scope_of
 from tests.lambdas.versions import NOW, load_first
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +36,19 @@ LEFT_OUT = {
 }
 """Checks that don't hold, by method and path."""
 
+IAM, TOKEN = "AWS4-HMAC-SHA256 as if it were signed", "Bearer as if it were good"
+
+
+def authorizer(request: HttpRequest) -> Mapping[str, Any]:
+    """Takes two callers for known; whoever else comes is nobody, and the function has to refuse them."""
+    told = next((value for name, value in request.headers if name.lower() == "authorization"), None)
+    if told == IAM:
+        return {"identity": {"userArn": "arn:aws:iam::000000000000:role/shop"}}
+    if told == TOKEN:
+        return {"authorizer": {"principalId": "shop", "scope": "read write"}}
+    return {}
+
+
 schema = schemathesis.openapi.from_dict(app.openapi())
 
 
@@ -47,12 +62,12 @@ def front(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
         "AS_OF": NOW.isoformat(),
         "DATABASE_TIMEOUT_MS": "10000",
         "EVENTS_TIMEOUT_MS": "10000",
-        "AUTHORIZATION": "none",
+        "AUTHORIZATION": "jwt",
     }
     log = tmp_path_factory.mktemp("logs") / "api.log"
     with (
         Function(handler=HANDLER, code=ROOT, environment=environment, name="api", log_file=log) as function,
-        ApiFront(function) as front,
+        ApiFront(function, authorizer=authorizer) as front,
     ):
         yield front
     drop_database(postgres_server, "schemathesis")
@@ -65,12 +80,21 @@ def session() -> Iterator[requests.Session]:
         yield session
 
 
+def security_of_case(case: Case) -> str:
+    """Operators' routes take IAM; the others are tried with a token."""
+    scope = scope_of(case.method, case.operation.path)
+    return "iam" if scope == "operator" else "jwt"
+
+
 def check(case: Case, front: ApiFront, session: requests.Session) -> None:
     if case.method in METHODS:
         left_out = LEFT_OUT.get((case.method, case.operation.path), [])
         if "exclude_items" in (case.query or {}):  # split at commas, which no schema can tell either
             left_out = [positive_data_acceptance, negative_data_rejection]
-        case.call_and_validate(base_url=front.url, session=session, excluded_checks=left_out)
+        who = TOKEN if security_of_case(case) == "jwt" else IAM
+        case.call_and_validate(
+            base_url=front.url, session=session, excluded_checks=left_out, headers={"Authorization": who}
+        )
 
 
 def tried(cases: int) -> settings:

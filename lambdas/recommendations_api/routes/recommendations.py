@@ -4,6 +4,7 @@ import hashlib
 from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
+from pydantic import AfterValidator
 
 from contract.events import MAX_ID_LENGTH, id_problem
 from contract.recommendations import CANARY_VARIANT
@@ -27,9 +28,24 @@ from lambdas.recommendations_api.scopes import is_direct
 
 router = new_router("recommendations")
 
+
+def _an_id(value: str | None) -> str | None:
+    problem = None if value is None else id_problem(value)
+    if problem is not None:
+        raise ValueError(problem)
+    return value
+
+
 Length = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many items.")]
 Category = Annotated[
-    str | None, Query(max_length=256, description="Only what lies in it, or below it in the tree.")
+    str | None,
+    AfterValidator(_an_id),
+    Query(
+        min_length=1,
+        max_length=MAX_ID_LENGTH,
+        json_schema_extra={"pattern": "^[^\\u0000]+$"},
+        description="Only what lies in it, or below it in the tree.",
+    ),
 ]
 Excluded = Annotated[
     list[str] | None, Query(description="Items to leave out: repeated, or separated by commas.")
@@ -49,9 +65,11 @@ Purchased = Annotated[
 Seen = Annotated[bool, Query(description="Leave out everything that they ever turned to.")]
 ByVariant = Annotated[
     str | None,
+    AfterValidator(_an_id),
     Query(
         min_length=1,
         max_length=MAX_ID_LENGTH,
+        json_schema_extra={"pattern": "^[^\\u0000]+$"},
         description="Whose version answers. Default: the visitor's own, by the variants' shares; `default` "
         "where nobody is named.",
     ),
