@@ -205,7 +205,12 @@ def purchased_items(history: Iterable[Event]) -> set[str]:
 
 def rank_score(rank: int) -> float:
     """1 for the first of a list, less by the logarithm of the rank, 0 from `RANKED_DEPTH` on."""
-    return max(0.0, 1.0 - math.log(1 + rank) / math.log(1 + RANKED_DEPTH))
+    return _RANK_SCORES[rank] if rank < RANKED_DEPTH else 0.0
+
+
+_RANK_SCORES: Final = tuple(
+    1.0 - math.log(1 + rank) / math.log(1 + RANKED_DEPTH) for rank in range(RANKED_DEPTH)
+)
 
 
 def _fading(history: Sequence[Event], weights: BlendWeights, now: int) -> list[float]:

@@ -1,6 +1,7 @@
 """Answers: what is shown to a visitor, on an item's page, in a cart, to everyone."""
 
 from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -48,16 +49,20 @@ class Answer:
     """Whether the database was out of reach, so that this is the best of what was still known."""
 
 
-class _Without(Container[str]):
-    """What is in any of a few sets, without making one of them: one may be large."""
+Items = AbstractSet[str]
 
-    def __init__(self, *sets: Container[str]) -> None:
-        self.sets: list[Container[str]] = []
-        for each in sets:
-            if isinstance(each, _Without):
-                self.sets += each.sets
-            elif each:
-                self.sets.append(each)
+
+def _any_of(*sets: Items) -> Container[str]:
+    """What is in any of a few sets, without making one of them: one may be large."""
+    filled = [each for each in sets if each]
+    if len(filled) > 1:
+        return _AnyOf(filled)
+    return filled[0] if filled else frozenset()
+
+
+class _AnyOf(Container[str]):
+    def __init__(self, sets: Sequence[Items]) -> None:
+        self.sets = sets
 
     def __contains__(self, item: object) -> bool:
         for each in self.sets:  # noqa: SIM110 - asked of every candidate: a generator would cost more
@@ -163,8 +168,8 @@ class Recommender:
             now=now,
             has_news=not is_stored and (asked.strategy == "session" or has_news(recent, visitor.history)),
             limit=_EVERYTHING if asked.category is not None or rank is not None else asked.limit,
-            exclude=_Without(
-                self._left_out(asked), self._of_their_own(visitor, asked, [*recent, *visitor.history])
+            exclude=_any_of(
+                *self._left_out(asked), self._of_their_own(visitor, asked, [*recent, *visitor.history])
             ),
         )
         if asked.category is not None:
@@ -202,16 +207,16 @@ class Recommender:
             category_of=visitor.category_of,
         )
 
-    def _left_out(self, filters: Filters) -> _Without:
-        return _Without(
-            filters.exclude_items, self._repository.stock.unavailable if filters.available_only else ()
-        )
+    def _left_out(self, filters: Filters) -> tuple[Items, Items]:
+        """What nobody is to see: as they asked, and what isn't to be had."""
+        unavailable = self._repository.stock.unavailable if filters.available_only else frozenset()
+        return filters.exclude_items, unavailable
 
     def _ranked(self, items: Sequence[BlendedItem], rank: Sequence[str], asked: Asked) -> list[BlendedItem]:
         """The items that were given, those first that the blend knows, the others in their order."""
         wanted = dict.fromkeys(rank)
         known = [item for item in items if item.item_id in wanted]
-        left_out = self._left_out(asked)
+        left_out = _any_of(*self._left_out(asked))
         rest = wanted.keys() - {item.item_id for item in known}
         return known + [
             BlendedItem(item, 0.0, POPULAR) for item in wanted if item in rest and item not in left_out
@@ -241,7 +246,7 @@ class Recommender:
         )
 
     def _kept(self, items: Sequence[BlendedItem], filters: Filters) -> list[BlendedItem]:
-        left_out = self._left_out(filters)
+        left_out = _any_of(*self._left_out(filters))
         kept = [item for item in items if item.item_id not in left_out]
         if filters.category is not None:
             inside = self._repository.within(filters.category, [item.item_id for item in kept])
@@ -257,7 +262,7 @@ class Recommender:
         category: str | None = None,
         is_degraded: bool = False,
     ) -> Answer:
-        left_out = self._left_out(filters)
+        left_out = _any_of(*self._left_out(filters))
         shown = [BlendedItem(item, score, POPULAR) for item, score in items if item not in left_out]
         shown = shown[: filters.limit]
         return Answer(

@@ -86,3 +86,19 @@ def test_own_items_are_found_in_the_catalogue_by_their_keys(database: str) -> No
     plan = plan_of_an_answer(database)
     assert "Seq Scan on items" not in plan
     assert "items_pkey" in plan
+
+
+def test_a_visitors_events_are_found_without_reading_those_of_a_whole_day(database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("SELECT ensure_events_partition((now() AT TIME ZONE 'UTC')::date)")
+        connection.execute(
+            "INSERT INTO events (user_id, item_id, event_type, timestamp)"
+            " SELECT 'user-' || n % 1000, 'i', 'view', n FROM generate_series(1, 10000) n"
+        )
+        connection.execute("ANALYZE events")
+    plan = plan_of_an_answer(database)
+    conditions = re.findall(r"events_\d+ .*\n\s+Index Cond: (.*)", plan)
+    assert conditions, plan
+    # The column that an index is led by is the one that its conditions begin with.
+    assert all(condition.startswith(("((user_id = ", "(user_id = ")) for condition in conditions), plan
+    assert "Seq Scan on events" not in plan
