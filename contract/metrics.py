@@ -94,6 +94,47 @@ LOAD_VERSION_AS_OF: Final = Metric(
     "The moment up to which the loaded version knows events, in seconds since 1970 UTC.",
 )
 
+HOUSEKEEPING_DATABASE_REACHABLE: Final = Metric(
+    "shop_housekeeping_database_reachable", "gauge", "1 where Postgres answered the latest run, else 0."
+)
+HOUSEKEEPING_VERSION_AGE: Final = Metric(
+    "shop_housekeeping_version_age_seconds",
+    "gauge",
+    "How long ago the events end that the version knows which answers, by variant, in seconds.",
+    ("variant",),
+)
+HOUSEKEEPING_EVENT_AGE: Final = Metric(
+    "shop_housekeeping_event_age_seconds",
+    "gauge",
+    "How long ago the latest posted event was received, in seconds; absent where there is none.",
+)
+HOUSEKEEPING_PARTITIONS_AHEAD: Final = Metric(
+    "shop_housekeeping_partitions_ahead_days",
+    "gauge",
+    "Days after today whose partitions of events are there, without a gap; -1 where today's is missing.",
+)
+HOUSEKEEPING_KEY_AGE: Final = Metric(
+    "shop_housekeeping_key_age_seconds",
+    "gauge",
+    "Age of the key that signs recommendation ids, in seconds; absent where there is none.",
+)
+HOUSEKEEPING_UNEXPORTED_AGE: Final = Metric(
+    "shop_housekeeping_unexported_age_days",
+    "gauge",
+    "How many days ago the oldest day of receipt was that done exports don't cover; 0 where they all do.",
+)
+HOUSEKEEPING_PART_FAILED: Final = Metric(
+    "shop_housekeeping_part_failed",
+    "gauge",
+    "1 for each part of the latest run that failed, 0 for the others.",
+    ("part",),
+)
+HOUSEKEEPING_LAST_SUCCESS: Final = Metric(
+    "shop_housekeeping_last_success_timestamp_seconds",
+    "gauge",
+    "When no part of a run failed last, in seconds since 1970 UTC.",
+)
+
 METRICS: Final = (
     API_REQUESTS,
     API_REQUEST_SECONDS,
@@ -110,6 +151,14 @@ METRICS: Final = (
     LOAD_SECONDS,
     LOAD_LISTS,
     LOAD_VERSION_AS_OF,
+    HOUSEKEEPING_DATABASE_REACHABLE,
+    HOUSEKEEPING_VERSION_AGE,
+    HOUSEKEEPING_EVENT_AGE,
+    HOUSEKEEPING_PARTITIONS_AHEAD,
+    HOUSEKEEPING_KEY_AGE,
+    HOUSEKEEPING_UNEXPORTED_AGE,
+    HOUSEKEEPING_PART_FAILED,
+    HOUSEKEEPING_LAST_SUCCESS,
 )
 
 STATUS_CLASSES: Final = ("2xx", "3xx", "4xx", "5xx")

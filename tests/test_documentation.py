@@ -9,6 +9,8 @@ import pytest
 from pydantic import BaseModel
 
 from contract import metrics
+from lambdas.housekeeping.settings import Settings as HousekeepingSettings
+from lambdas.jwt_authorizer.settings import Settings as AuthorizerSettings
 from lambdas.recommendations_api.settings import Settings
 from training.settings import Environment, Hyperparameters
 
@@ -55,7 +57,14 @@ def test_every_metric_is_documented(metric: metrics.Metric) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "is_environment"), [(Settings, True), (Environment, True), (Hyperparameters, False)]
+    ("model", "is_environment"),
+    [
+        (Settings, True),
+        (HousekeepingSettings, True),
+        (AuthorizerSettings, True),
+        (Environment, True),
+        (Hyperparameters, False),
+    ],
 )
 def test_every_setting_is_documented_with_its_default(model: type[BaseModel], is_environment: bool) -> None:
     page = (ROOT / "docs/settings.md").read_text()

@@ -1,26 +1,31 @@
-"""What the function's archive weighs: the code, and the packages that Lambda's arm64 Python would get."""
+"""What is deployed: the function's archive, and the naive one's as tutorials make it, unpacked or weighed."""
 
-import compileall
-import shutil
 import subprocess
 import sys
 import tempfile
-import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from training.errors import UserError
+from benchmarks.bars import FOLDER
+from lambdas.archive import (
+    FUNCTIONS,
+    HERE,
+    LAMBDA,
+    PROJECT,
+    ArchiveError,
+    Contents,
+    find_interpreter,
+    lay_out,
+    pack,
+    uv,
+)
 
-PROJECT = Path(__file__).parents[2]
-CODE = ("contract", "lambdas")
-LOCK = PROJECT / "locks/api.txt"
+OURS = FUNCTIONS["recommendations_api"]
+ARCHITECTURE = "arm64"
 
-_UV = Path(sys.executable).with_name("uv")
-_PLATFORM = ("--python-platform", "aarch64-manylinux_2_28", "--python-version", "3.12")
-
-
-class ArchiveError(UserError):
-    """The packages cannot be had."""
+_MEASURING = ("benchmarks/__init__.py", "benchmarks/api")
+_NAIVE_PACKAGES = ("boto3", "fastapi", "mangum", "prometheus-client", "psycopg[binary,pool]")
 
 
 class ArchiveSize(NamedTuple):
@@ -34,31 +39,48 @@ class ArchiveSize(NamedTuple):
 
 def archive_size() -> ArchiveSize:
     """What the archive weighs. Raises ArchiveError."""
+    target = LAMBDA[ARCHITECTURE]
+    # Where there is no Python of the version that Lambda has: what its files weigh is nearly the same.
+    interpreter = find_interpreter(target) or sys.executable
     with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
-        folder = Path(name) / "function"
-        _install(folder)
-        for code in CODE:
-            shutil.copytree(PROJECT / code, folder / code, ignore=shutil.ignore_patterns("__pycache__"))
-        sources_mb = compressed_mb(folder)
-        # By this Python, which may not be Lambda's: what they weigh is nearly the same.
-        compileall.compile_dir(folder, quiet=2)
-        return ArchiveSize(compiled_mb=compressed_mb(folder), sources_mb=sources_mb)
+        folder = Path(name)
+        lay_out(OURS, folder, target, interpreter=interpreter)
+        compiled_mb = compressed_mb(folder)
+        for path in list(folder.rglob("*.pyc")):
+            path.unlink()
+        return ArchiveSize(compiled_mb=compiled_mb, sources_mb=compressed_mb(folder))
 
 
 def compressed_mb(folder: Path) -> float:
     """What all files of a folder weigh in one archive, in 10⁶ bytes."""
-    with tempfile.NamedTemporaryFile(suffix=".zip") as file:
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-            for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-                archive.write(path, path.relative_to(folder))
-        return Path(file.name).stat().st_size / 1e6
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
+        archive = Path(name) / "function.zip"
+        pack(folder, archive)
+        return archive.stat().st_size / 1e6
 
 
-def _install(folder: Path) -> None:
-    command: list[str | Path] = [_UV, "pip", "install", "--quiet", "--target", folder, *_PLATFORM]
-    options: list[str | Path] = ["--only-binary", ":all:", "--no-deps", "--require-hashes", "-r", LOCK]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+def unpack_ours(folder: Path) -> None:
+    """What Lambda would unpack, for this machine, and what measures beside it. Raises ArchiveError."""
+    contents = replace(OURS, code=(*OURS.code, *_MEASURING))
+    lay_out(contents, folder, HERE, interpreter=sys.executable)
+
+
+def unpack_peers(folder: Path) -> None:
+    """The same of both peers: the packages of the naive one, in the versions that ours has."""
+    contents = Contents(code=("contract", *_MEASURING), lock=str(_naive_lock()))
+    lay_out(contents, folder, HERE, interpreter=sys.executable)
+
+
+def _naive_lock() -> Path:
+    lock = FOLDER.absolute() / "naive.txt"
+    command = [uv(), "pip", "compile", "--quiet", "--generate-hashes", "--python-version", HERE.python]
+    done = subprocess.run(
+        [*command, "--constraint", str(PROJECT / "locks/dev.txt"), "--output-file", str(lock), "-"],
+        input="\n".join(_NAIVE_PACKAGES),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode != 0:
-        raise ArchiveError(
-            f"the packages of {LOCK.name} could not be installed for Lambda: {done.stderr.strip()}"
-        )
+        raise ArchiveError(f"the naive function's packages were not found: {done.stderr.strip()}")
+    return lock

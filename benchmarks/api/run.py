@@ -3,6 +3,7 @@
 import contextlib
 import json
 import statistics
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from twin.monitoring import running_pushgateway
 
 from benchmarks.api import WRAPPED
 from benchmarks.api.answer import QUESTION
-from benchmarks.api.archive import PROJECT, archive_size
+from benchmarks.api.archive import archive_size, unpack_ours, unpack_peers
 from benchmarks.api.question import note_question
 from benchmarks.api.shop import ShopSize, fill
 from benchmarks.bars import FOLDER, Bar, write
@@ -88,6 +89,7 @@ def measure(asked: Asked) -> Measured:
     FOLDER.mkdir(parents=True, exist_ok=True)
     question = FOLDER / "question.json"
     with (
+        _unpacked() as code,
         empty_database() as (database_url, out),
         running_pushgateway(log=FOLDER / "pushgateway.log") as gateway,
     ):
@@ -95,11 +97,12 @@ def measure(asked: Asked) -> Measured:
         note_question(database_url, visitors[0], question)
         environments = _environments(database_url, question.absolute(), gateway)
         events = [_event(visitor) for visitor in visitors]
-        with _functions(HANDLERS, environments) as functions:
+        with _functions(HANDLERS, environments, code) as functions:
             answers = {name: _warm_up(function, events, asked) for name, function in functions.items()}
             _check_same(answers)
             warm = _warm(functions, events, asked)
-        cold_cpu = _cold({name: environments[name] for name in (OURS, BARE, NAIVE)}, events[0], asked.starts)
+        started = {name: environments[name] for name in (OURS, BARE, NAIVE)}
+        cold_cpu = _cold(started, code, events[0], asked.starts)
     return Measured(warm=warm, cold_cpu=cold_cpu, answers=answers)
 
 
@@ -163,21 +166,35 @@ def _event(visitor: str) -> bytes:
 
 
 @contextlib.contextmanager
+def _unpacked() -> Iterator[dict[str, Path]]:
+    """The folder that each handler's archive is unpacked into. Raises ArchiveError."""
+    with (
+        tempfile.TemporaryDirectory(prefix="benchmark-") as ours,
+        tempfile.TemporaryDirectory(prefix="benchmark-") as peers,
+    ):
+        unpack_ours(Path(ours))
+        unpack_peers(Path(peers))
+        yield {name: Path(ours if handler == HANDLERS[OURS] else peers) for name, handler in HANDLERS.items()}
+
+
+@contextlib.contextmanager
 def _functions(
-    handlers: Mapping[str, str], environments: Mapping[str, Mapping[str, str]]
+    handlers: Mapping[str, str],
+    environments: Mapping[str, Mapping[str, str]],
+    code: Mapping[str, Path],
 ) -> Iterator[dict[str, Function]]:
     """Each handler as a function of one environment."""
     with contextlib.ExitStack() as stack:
         yield {
-            name: stack.enter_context(_function(handler, environments[name], name))
+            name: stack.enter_context(_function(handler, code[name], environments[name], name))
             for name, handler in handlers.items()
         }
 
 
-def _function(handler: str, environment: Mapping[str, str], name: str) -> Function:
+def _function(handler: str, code: Path, environment: Mapping[str, str], name: str) -> Function:
     return Function(
         handler=handler,
-        code=PROJECT,
+        code=code,
         environment=environment,
         concurrency=1,
         name=name,
@@ -241,12 +258,14 @@ def _rotated(names: list[str], turn: int) -> list[str]:
     return names[start:] + names[:start]
 
 
-def _cold(environments: Mapping[str, Mapping[str, str]], event: bytes, starts: int) -> dict[str, list[float]]:
-    """Processor seconds from import to first answer, compiled files being there since the warm functions."""
+def _cold(
+    environments: Mapping[str, Mapping[str, str]], code: Mapping[str, Path], event: bytes, starts: int
+) -> dict[str, list[float]]:
+    """Processor seconds from import to first answer, of what is compiled beforehand."""
     times: dict[str, list[float]] = {name: [] for name in environments}
     for turn in range(starts):
         for name in _rotated(list(environments), turn):
             environment = {**environments[name], WRAPPED: HANDLERS[name]}
-            with _function("benchmarks.api.cold.handler", environment, name) as function:
+            with _function("benchmarks.api.cold.handler", code[name], environment, name) as function:
                 times[name].append(_answer(function, event)["cpuSeconds"])
     return times

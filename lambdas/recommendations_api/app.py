@@ -3,34 +3,27 @@
 What answers a request is in its ASGI scope, so that importing this connects to nothing.
 """
 
-from typing import Any, Final
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
 from contract.events import MAX_ID_LENGTH
 from lambdas.recommendations_api import errors
-from lambdas.recommendations_api.bodies import BatchIn, VisitorIn
-from lambdas.recommendations_api.models import EventsBatch, ItemsBatch, ProblemOut
 from lambdas.recommendations_api.routes import events, items, model, operation, recommendations, users
 from lambdas.recommendations_api.scopes import SECURITY_SCHEMES, scope_of, security_of
-
-BODIES: Final = (EventsBatch, ItemsBatch, VisitorIn, BatchIn)
-"""What routes read without FastAPI's help."""
 
 
 class _Api(FastAPI):
     """Documents what the routes read and answer without FastAPI's help."""
 
     def openapi(self) -> dict[str, Any]:
+        # Making the models takes longer than all else of this application's start.
+        from lambdas.recommendations_api.schemas import schemas  # noqa: PLC0415
+
         document = super().openapi()
-        _, definitions = models_json_schema(
-            [(ProblemOut, "serialization"), *((body, "validation") for body in BODIES)],
-            ref_template="#/components/schemas/{model}",
-        )
-        document["components"]["schemas"].update(definitions["$defs"])
+        document.setdefault("components", {})["schemas"] = schemas()
         document["components"]["securitySchemes"] = SECURITY_SCHEMES
         for path, operations in document["paths"].items():
             for method, described in operations.items():

@@ -99,7 +99,7 @@ class _Filtered(BaseModel):
     exclude_purchased: StrictBool | None = None
     """Leave out what they bought. Default: what the training found to be better."""
     exclude_seen: StrictBool = False
-    """Leave out everything that they ever turned to."""
+    """Leave out what they ever turned to, as far back as answers look."""
     category: AnId | None = None
     """Only what lies in it, or below it in the tree."""
     exclude_items: Annotated[list[AnId], Field(max_length=1000)] = []

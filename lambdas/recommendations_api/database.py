@@ -11,6 +11,8 @@ from typing import Any, Final, TypeVar
 import psycopg
 from psycopg.abc import RV, PQGen
 
+from lambdas.database_login import Login, LoginError, UrlLogin
+
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
@@ -39,9 +41,11 @@ class _Connection(psycopg.Connection[tuple[Any, ...]]):
 class Database:
     """Runs work on the environment's connection."""
 
-    def __init__(self, url: str, *, connect_timeout: int, pause: float, statement_timeout: float) -> None:
-        """Connect to nothing yet. Times are in seconds."""
-        self._url = url
+    def __init__(
+        self, login: Login | str, *, connect_timeout: int, pause: float, statement_timeout: float
+    ) -> None:
+        """Connect to nothing yet. A `login` that is text is all of the URL. Times are in seconds."""
+        self._login = UrlLogin(login) if isinstance(login, str) else login
         self._connect_timeout = connect_timeout
         self._pause = pause
         self._statement_timeout = statement_timeout
@@ -63,12 +67,12 @@ class Database:
             is_lost = self._connection is None
             is_late = time.monotonic() - self._used_at >= timeout
             if not (may_be_stale and is_lost and (not is_late or rest > _LONG_REST_SECONDS)):
-                raise DatabaseUnavailableError(_one_line(error)) from error
+                raise _unavailable(error) from error
             logger.warning("the connection to the database was lost; connecting anew")
         try:
             return self._attempt(work, timeout)
         except psycopg.OperationalError as error:
-            raise DatabaseUnavailableError(_one_line(error)) from error
+            raise _unavailable(error) from error
 
     def close(self) -> None:
         """Close the connection, where there is one; `run` opens another."""
@@ -94,16 +98,7 @@ class Database:
         if time.monotonic() < self._paused_until:
             raise DatabaseUnavailableError("the database could not be reached a moment ago")
         try:
-            connection = _Connection.connect(
-                self._url,
-                autocommit=True,
-                application_name="recommendations-api",
-                connect_timeout=self._connect_timeout,
-                keepalives_idle=10,
-                keepalives_interval=5,
-                keepalives_count=3,
-                tcp_user_timeout=5_000,  # ms
-            )
+            connection = self._open()
             connection.deadline = time.monotonic() + self._connect_timeout
             # Plans for each set of values would be made anew every time: with a partition a day that takes
             # longer than the query.
@@ -112,11 +107,44 @@ class Database:
                 " set_config('statement_timeout', %s, false)",
                 (f"{self._statement_timeout * 1000:.0f}ms",),
             )
+        except LoginError as error:
+            self._paused_until = time.monotonic() + self._pause
+            raise _unavailable(error) from error
         except psycopg.OperationalError:
             self._paused_until = time.monotonic() + self._pause
             raise
         self._connection = connection
         return connection
+
+    def _open(self) -> _Connection:
+        try:
+            return self._open_once()
+        except psycopg.OperationalError as error:
+            # No code tells what was refused, and its text may be in any language.
+            is_refused = error.pgconn is not None and error.pgconn.used_password
+            if not (is_refused and self._login.renew()):
+                raise
+        logger.warning("the database refused the password, which has changed; connecting anew")
+        return self._open_once()
+
+    def _open_once(self) -> _Connection:
+        return _Connection.connect(
+            self._login.conninfo(),
+            autocommit=True,
+            application_name="recommendations-api",
+            connect_timeout=self._connect_timeout,
+            keepalives_idle=10,
+            keepalives_interval=5,
+            keepalives_count=3,
+            tcp_user_timeout=5_000,  # ms
+        )
+
+
+def _unavailable(error: Exception) -> DatabaseUnavailableError:
+    """What the caller gets, who is not told why; the log is."""
+    reason = _one_line(error)
+    logger.warning("the database is not available: %s", reason)
+    return DatabaseUnavailableError(reason)
 
 
 def _one_line(error: Exception) -> str:

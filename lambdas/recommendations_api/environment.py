@@ -2,7 +2,8 @@
 
 import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from fastapi.routing import APIRoute
@@ -40,7 +41,7 @@ def counted_routes(serves: Serves) -> tuple[str, ...]:
             route.path_format
             for route in app.routes
             if isinstance(route, APIRoute) and COUNTED_APART.intersection(route.tags)
-            for method in route.methods
+            for method in route.methods or ()
             if is_served(scope_of(method, route.path_format), serves)
         )
     )
@@ -66,12 +67,15 @@ class Environment:
     clocks would be the same in all of them.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+        """`clock` tells, in seconds, how long it rested: a monotonic one may stand still meanwhile."""
         if settings.authorization == "none":
             logger.warning("AUTHORIZATION is none: whoever reaches this API may do everything")
         self._settings = settings
         self._routes = counted_routes(settings.serves)
         self._parts: _Parts | None = None
+        self._clock = clock
+        self._called_at = 0.0
         self._mangum = LooplessMangum(
             self._observed,
             lifespan="off",
@@ -81,7 +85,7 @@ class Environment:
 
     def __call__(self, event: LambdaEvent, context: LambdaContext) -> dict[str, Any]:
         """API Gateway's answer to API Gateway's event."""
-        parts = self._parts or self._begin()
+        parts = self._awake()
         try:
             answer = self._mangum(event, context)
         except MalformedEventError as error:
@@ -100,11 +104,22 @@ class Environment:
         self._parts.database.close()
         self._parts = None
 
+    def _awake(self) -> _Parts:
+        """What answers; after a long rest with metrics that nobody has seen."""
+        before, self._called_at = self._called_at, self._clock()
+        if self._parts is None:
+            return self._begin()
+        if self._parts.pusher is not None and self._called_at - before > self._settings.push_rest_seconds:
+            self._parts.pusher.close()
+            metrics, pusher = self._begin_metrics()
+            self._parts = replace(self._parts, metrics=metrics, pusher=pusher)
+        return self._parts
+
     def _begin(self) -> _Parts:
         settings = self._settings
         read_timeout, write_timeout = settings.database_timeout_ms / 1000, settings.events_timeout_ms / 1000
         database = Database(
-            settings.database_url.get_secret_value(),
+            settings.login(timeout=settings.connect_timeout_seconds),
             connect_timeout=settings.connect_timeout_seconds,
             pause=settings.database_pause_seconds,
             statement_timeout=max(read_timeout, write_timeout),
@@ -135,20 +150,26 @@ class Environment:
             event_max_age_ms=int(settings.event_max_age_days * 86_400_000),
             event_max_ahead_ms=int(settings.event_max_ahead_seconds * 1000),
         )
-        metrics = Metrics(self._routes)
-        pusher = None
-        if settings.pushgateway_url is not None:
-            pusher = Pusher(
-                metrics.registry,
-                settings.pushgateway_url,
-                interval=settings.push_interval_seconds,
-                timeout=settings.push_timeout_ms / 1000,
-                pause=settings.push_pause_seconds,
-            )
-            pusher.push()
+        metrics, pusher = self._begin_metrics()
         metrics.count_cold_start()
         self._parts = _Parts(database=database, service=service, metrics=metrics, pusher=pusher)
         return self._parts
+
+    def _begin_metrics(self) -> tuple[Metrics, Pusher | None]:
+        """Counters at zero, which is pushed under a name of its own where there is a gateway."""
+        settings = self._settings
+        metrics = Metrics(self._routes)
+        if settings.pushgateway_url is None:
+            return metrics, None
+        pusher = Pusher(
+            metrics.registry,
+            settings.pushgateway_url,
+            interval=settings.push_interval_seconds,
+            timeout=settings.push_timeout_ms / 1000,
+            pause=settings.push_pause_seconds,
+        )
+        pusher.push()
+        return metrics, pusher
 
     async def _observed(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application as ASGI, with a record of each request."""

@@ -143,7 +143,8 @@ PROBLEMS: Final[Mapping[type[Exception], Problem]] = {
         503,
         "database-unavailable",
         "The database does not answer",
-        "Nothing was stored. Try again.",
+        "What was to be stored may have been stored all the same. Try again: an event with an `event_id` "
+        "counts once.",
         retry_after=2,
     ),
     DeletionError: Problem(

@@ -28,11 +28,11 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(document, default=str)
 
 
-def configure_logs() -> None:
-    """Write this function's logs to standard output; call it where a process begins."""
+def configure_logs(name: str = LOGGER) -> None:
+    """Write the logs below `name` to standard output; call it where a process begins."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter())
-    logger = logging.getLogger(LOGGER)
+    logger = logging.getLogger(name)
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)
     logger.propagate = False

@@ -3,6 +3,9 @@
 A pushgateway does not add up: each environment is a group of its own, named by a random instance, and
 replaces it with its cumulative values. So a repeated push is harmless, and sums are right with
 `sum without(instance)(rate(…))`. The first push is all zeros, the baseline for rates.
+
+Housekeeping deletes groups that are not pushed any more. An environment that rested long enough for that
+begins anew, with another instance and from zero: its old counters would otherwise come up again.
 """
 
 import http.client

@@ -105,7 +105,12 @@ class Recommender:
         """The same for several, each as if asked for alone, in one round trip."""
 
         def read() -> list[Answer]:
-            visitors = self._repository.visitors(user_ids, category=asked.category, variant=asked.variant)
+            visitors = self._repository.visitors(
+                user_ids,
+                category=asked.category,
+                variant=asked.variant,
+                without_stored=asked.strategy == "session",
+            )
             return [self._blended(visitors[user_id], asked, (), None) for user_id in user_ids]
 
         try:
@@ -159,6 +164,9 @@ class Recommender:
         }
         is_stored = asked.strategy == "stored"
         personal = [] if asked.strategy == "session" else visitor.personal
+        left_out = _any_of(
+            *self._left_out(asked), self._of_their_own(visitor, asked, [*recent, *visitor.history])
+        )
         items = blend(
             history=[] if is_stored else history,
             personal=personal,
@@ -168,15 +176,13 @@ class Recommender:
             now=now,
             has_news=not is_stored and (asked.strategy == "session" or has_news(recent, visitor.history)),
             limit=_EVERYTHING if asked.category is not None or rank is not None else asked.limit,
-            exclude=_any_of(
-                *self._left_out(asked), self._of_their_own(visitor, asked, [*recent, *visitor.history])
-            ),
+            exclude=left_out,
         )
+        if rank is not None:
+            items = _ranked(items, rank, left_out)
         if asked.category is not None:
             inside = self._repository.within(asked.category, [item.item_id for item in items])
             items = [item for item in items if item.item_id in inside]
-        if rank is not None:
-            items = self._ranked(items, rank, asked)
         items = items[: asked.limit]
         return Answer(
             version=live.name,
@@ -211,16 +217,6 @@ class Recommender:
         """What nobody is to see: as they asked, and what isn't to be had."""
         unavailable = self._repository.stock.unavailable if filters.available_only else frozenset()
         return filters.exclude_items, unavailable
-
-    def _ranked(self, items: Sequence[BlendedItem], rank: Sequence[str], asked: Asked) -> list[BlendedItem]:
-        """The items that were given, those first that the blend knows, the others in their order."""
-        wanted = dict.fromkeys(rank)
-        known = [item for item in items if item.item_id in wanted]
-        left_out = _any_of(*self._left_out(asked))
-        rest = wanted.keys() - {item.item_id for item in known}
-        return known + [
-            BlendedItem(item, 0.0, POPULAR) for item in wanted if item in rest and item not in left_out
-        ]
 
     def _of_item(self, item_id: str, kinds: Sequence[ListKind], filters: Filters) -> Answer:
         live, lists = self._repository.of_item(item_id, (*kinds, ListKind.SIMILAR), variant=filters.variant)
@@ -274,6 +270,16 @@ class Recommender:
             reasons=[[popular_reason(category)] for _ in shown],
             is_degraded=is_degraded,
         )
+
+
+def _ranked(items: Sequence[BlendedItem], rank: Sequence[str], left_out: Container[str]) -> list[BlendedItem]:
+    """The items that were given, those first that the blend knows, the others in their order."""
+    wanted = dict.fromkeys(rank)
+    known = [item for item in items if item.item_id in wanted]
+    rest = wanted.keys() - {item.item_id for item in known}
+    return known + [
+        BlendedItem(item, 0.0, POPULAR) for item in wanted if item in rest and item not in left_out
+    ]
 
 
 def _source(visitor: Visitor, told: Sequence[Event], asked: Asked, items: Sequence[BlendedItem]) -> Source:

@@ -238,7 +238,8 @@ busy AS (
     SELECT user_id AS key FROM posted
     UNION
     SELECT key FROM stored WHERE kind = 'history'
-      AND NOT EXISTS (SELECT FROM stored AS other WHERE other.kind = 'personal' AND other.key = stored.key)
+      AND (%(without_stored)s OR NOT EXISTS (
+          SELECT FROM stored AS other WHERE other.kind = 'personal' AND other.key = stored.key))
 ),
 own AS MATERIALIZED (
     SELECT item_id FROM posted
@@ -377,11 +378,17 @@ class Repository:
                 return _visitor(live, rows)
 
     def visitors(
-        self, user_ids: Sequence[str], *, category: str | None = None, variant: str | None = None
+        self,
+        user_ids: Sequence[str],
+        *,
+        category: str | None = None,
+        variant: str | None = None,
+        without_stored: bool = False,
     ) -> dict[str, Visitor]:
         """The same of several visitors, in one round trip; raises as `visitor` does.
 
-        Their similar lists are shared: there may be more of them than one visitor's own items have.
+        Their similar lists are shared: there may be more of them than one visitor's own items have. With
+        `without_stored` there are those of visitors with nothing new, too, for answers without their list.
         """
         while True:
             history_length, _ = self._depths()
@@ -389,6 +396,7 @@ class Repository:
                 _VISITORS,
                 {
                     "users": list(user_ids),
+                    "without_stored": without_stored,
                     "places": [place_of(user_id) for user_id in user_ids],
                     "variant": variant,
                     "days": self._events_days,

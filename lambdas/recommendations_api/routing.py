@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.routing import APIRoute
-from pydantic import AfterValidator, BaseModel
+from pydantic import AfterValidator
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.datastructures import QueryParams
 
@@ -28,6 +28,8 @@ from lambdas.recommendations_api.users import Users
 
 SERVICE: Final = "shop.service"
 """Where the ASGI scope holds what answers."""
+SCHEMAS: Final = "#/components/schemas/"
+"""Where the OpenAPI document holds `schemas.py`."""
 
 _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -92,15 +94,22 @@ def _is_list(annotation: Any) -> bool:
     return any(get_origin(part) is list for part in (annotation, *get_args(annotation)))
 
 
-def body_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """How a route documents a body that it reads itself; `app.py` adds the model's schema."""
-    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+def reading(model: str) -> dict[str, Any]:
+    """How a route documents a body that it reads itself, by the name of one of `schemas.BODIES`."""
+    return {"requestBody": {"required": True, "content": _content(model)}}
+
+
+def answering(model: str, status: int = 200) -> dict[int | str, dict[str, Any]]:
+    """How a route documents an answer that it writes itself, by the name of one of `schemas.ANSWERS`."""
+    return {status: {"content": _content(model)}}
 
 
 def _problems(description: str) -> dict[str, Any]:
-    schema = {"$ref": "#/components/schemas/ProblemOut"}
-    return {"description": description, "content": {errors.PROBLEM_MEDIA_TYPE: {"schema": schema}}}
+    return {"description": description, "content": _content("ProblemOut", errors.PROBLEM_MEDIA_TYPE)}
+
+
+def _content(model: str, media_type: str = "application/json") -> dict[str, Any]:
+    return {media_type: {"schema": {"$ref": f"{SCHEMAS}{model}"}}}
 
 
 def new_router(tag: str) -> APIRouter:

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import AwareDatetime, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AwareDatetime, Field, field_validator
+
+from lambdas.database_login import DatabaseSettings
 
 Clock = Callable[[], int]
 """Now, in milliseconds since 1970-01-01 UTC."""
@@ -17,15 +18,9 @@ Mode = Literal["iam", "jwt", "api_key", "none"]
 Serves = Literal["all", "read", "write"]
 
 
-class Settings(BaseSettings):
+class Settings(DatabaseSettings):
     """Each field is the environment variable of the same name in capitals."""
 
-    model_config = SettingsConfigDict(
-        env_ignore_empty=True, extra="ignore", frozen=True, use_attribute_docstrings=True
-    )
-
-    database_url: SecretStr
-    """Where Postgres is, as libpq understands it: `postgresql://user:password@host/name?sslmode=verify-full`."""
     as_of: AwareDatetime | None = None
     """A moment to take for now, ISO 8601 with a time zone: for demos and backtests over old data."""
     authorization: Mode = "iam"
@@ -70,6 +65,9 @@ class Settings(BaseSettings):
     """How long a push may hold up the answer that it follows."""
     push_pause_seconds: float = Field(default=30, ge=0)
     """How long nothing is pushed after a push has failed."""
+    push_rest_seconds: float = Field(default=600, gt=0)
+    """After so long without a request an environment pushes under another name, from zero on. Less than
+    housekeeping's `STALE_GROUP_MINUTES`, after which the group of the old name is deleted."""
 
     @field_validator("pushgateway_url")
     @classmethod

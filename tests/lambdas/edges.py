@@ -1,14 +1,16 @@
 """API Gateway's ways to find out who calls, for the local front: signatures checked with botocore's own signer."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from twin.api_front import HttpRequest, UnauthorizedError
+from twin.api_front import Authorizer, HttpRequest, UnauthorizedError
+
+from lambdas.jwt_authorizer.authorizer import UnauthorizedError as BadTokenError
 
 CREDENTIALS: Final = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
 REGION: Final = "eu-central-1"
@@ -50,6 +52,26 @@ def _signature(request: HttpRequest, headers: Mapping[str, str], signed: list[st
     )
     again.context["timestamp"] = headers["x-amz-date"]
     return signer.signature(signer.string_to_sign(again, signer.canonical_request(again)), again)
+
+
+def by_token(authorizer: Callable[[dict[str, Any]], dict[str, Any]]) -> Authorizer:
+    """As a Lambda authorizer of the type TOKEN, which is asked before the function is."""
+
+    def ask(request: HttpRequest) -> Mapping[str, Any]:
+        headers = {name.lower(): value for name, value in request.headers}
+        try:
+            policy = authorizer(
+                {
+                    "type": "TOKEN",
+                    "methodArn": f"arn:aws:execute-api:{REGION}:000000000000:local/local/{request.method}/",
+                    "authorizationToken": headers.get("authorization", ""),
+                }
+            )
+        except BadTokenError as error:
+            raise UnauthorizedError(str(error)) from error
+        return {"authorizer": {"principalId": policy["principalId"], **policy["context"]}}
+
+    return ask
 
 
 def by_key(request: HttpRequest) -> Mapping[str, Any]:

@@ -9,17 +9,21 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from lambda_executor import Function
 from twin.api_front import ApiFront, Authorizer
 from twin.postgres import create_database, drop_database
 
+from lambdas.jwt_authorizer.authorizer import Authorizer as TokenAuthorizer
+from lambdas.jwt_authorizer.settings import Settings as AuthorizerSettings
 from lambdas.migrate_database.migrate import migrate
 from lambdas.recommendations_api import errors
 from lambdas.recommendations_api.app import app
 from lambdas.recommendations_api.openapi import document
-from tests.lambdas.edges import API_KEY, CREDENTIALS, REGION, by_key, by_signature
+from tests.lambdas.edges import API_KEY, CREDENTIALS, REGION, by_key, by_signature, by_token
+from tests.lambdas.issuer import AUDIENCE, ec_key, running_issuer
 from tests.lambdas.versions import NOW, load_first
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +34,11 @@ KEYS = {
     "AWS_REGION": REGION,
 }
 HANDLER = "lambdas.recommendations_api.handler.handler"
+
+
+class Tokens(NamedTuple):
+    issuer: str
+    make: Callable[[], str]
 
 
 Start = Callable[..., ApiFront]
@@ -163,6 +172,41 @@ def test_another_signature_is_refused(signed_front: ApiFront) -> None:
     done = started([sys.executable, "-c", block], signed_front, **wrong)
     assert done.returncode != 0
     assert "HTTP Error 403" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def tokens() -> Iterator[Tokens]:
+    """Makes tokens that may read, and knows where their key is published."""
+    with running_issuer() as issuer:
+        key = ec_key("documented")
+        issuer.publish(key)
+        yield Tokens(issuer.url, lambda: key.sign(issuer.claims(scope="read")))
+
+
+@pytest.fixture(scope="module")
+def token_front(start: Start, tokens: Tokens) -> ApiFront:
+    settings = AuthorizerSettings(jwt_issuer=tokens.issuer, jwt_audience=(AUDIENCE,))
+    return start("jwt", by_token(TokenAuthorizer(settings)))
+
+
+@pytest.mark.parametrize(
+    ("language", "command"),
+    [
+        ("sh", ["bash", "-e", "-c"]),
+        ("python", [sys.executable, "-c"]),
+        ("js", ["node", "--input-type=module", "-e"]),
+    ],
+)
+def test_a_call_with_a_token(
+    token_front: ApiFront, tokens: Tokens, language: str, command: list[str]
+) -> None:
+    if shutil.which("curl" if language == "sh" else command[0]) is None:
+        pytest.skip("curl or node is not on this machine")
+    (block,) = blocks(f"{language} token")
+    block = block.replace("curl -s", "curl -sf")
+    good = tokens.make()
+    assert "popular-0" in run([*command, block], token_front, TOKEN=good).stdout
+    assert started([*command, block], token_front, TOKEN=good[:-20] + "A" * 20).returncode != 0
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")

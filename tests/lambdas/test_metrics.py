@@ -16,6 +16,7 @@ from twin.errors import MissingProgramError
 from twin.monitoring import running_pushgateway
 from twin.processes import free_port
 
+from lambdas.recommendations_api.environment import Environment
 from lambdas.recommendations_api.metrics import Metrics
 from lambdas.recommendations_api.records import RequestRecord
 from tests.lambdas.callers import Api, event
@@ -170,6 +171,48 @@ def test_a_failed_push_is_made_up_for_by_the_next(
     assert gateway.pushes[-1].values["shop_api_requests_total", RECOMMENDATIONS, "2xx"] == 2
 
 
+@pytest.mark.parametrize("rest", [601, 100_000])
+def test_after_a_long_rest_an_environment_comes_back_as_another_from_zero(
+    make_api: MakeApi, gateway: FakeGateway, stored: str, rest: float
+) -> None:
+    """Housekeeping has deleted its group: the old counters must not come up again."""
+    api = pushing(make_api, gateway.url, push_rest_seconds=600)
+    clock = controlled(api)
+    for _ in range(2):
+        api.recommendations("known")
+    before = gateway.pushes[-1]
+    clock.now += rest
+    api.recommendations("known")
+    zeros, after = gateway.pushes[-2:]
+    assert zeros.path == after.path != before.path
+    assert set(zeros.values.values()) == {0.0}
+    assert zeros.values.keys() == before.values.keys()
+    assert before.values["shop_api_requests_total", RECOMMENDATIONS, "2xx"] == 2
+    assert after.values["shop_api_requests_total", RECOMMENDATIONS, "2xx"] == 1
+    assert after.values["shop_api_cold_starts_total",] == 0, "it is the same environment"
+    assert len({push.path for push in gateway.pushes}) == 2
+
+
+def test_a_shorter_rest_changes_nothing_however_many_there_are(
+    make_api: MakeApi, gateway: FakeGateway, stored: str
+) -> None:
+    api = pushing(make_api, gateway.url, push_rest_seconds=600)
+    clock = controlled(api)
+    for _ in range(4):
+        api.recommendations("known")
+        clock.now += 599
+    assert len({push.path for push in gateway.pushes}) == 1
+    assert gateway.pushes[-1].values["shop_api_requests_total", RECOMMENDATIONS, "2xx"] == 4
+
+
+def test_a_rest_without_a_gateway_changes_nothing(make_api: MakeApi, stored: str) -> None:
+    api = make_api()
+    clock = controlled(api)
+    assert api.recommendations("known").status == 200
+    clock.now += 100_000
+    assert api.recommendations("known").status == 200
+
+
 def test_a_real_pushgateway_shows_the_sums(make_api: MakeApi, stored: str, tmp_path: Path) -> None:
     try:
         with running_pushgateway(log=tmp_path / "log") as url:
@@ -201,3 +244,18 @@ def test_a_route_that_is_not_named_is_counted_with_the_others() -> None:
 def pushing(make_api: MakeApi, url: str, **settings: Any) -> Api:
     usual: dict[str, Any] = {"push_interval_seconds": 0, "push_timeout_ms": 5000}
     return make_api(pushgateway_url=url, **{**usual, **settings})
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def controlled(api: Api) -> Clock:
+    """The clock of a new environment that has not answered yet."""
+    clock = Clock()
+    api.environment = Environment(api.settings, clock=clock)
+    return clock

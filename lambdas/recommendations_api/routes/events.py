@@ -5,10 +5,9 @@ from dataclasses import asdict
 
 from fastapi import Request, Response
 
-from lambdas.recommendations_api.models import EventsAnswer, EventsBatch
 from lambdas.recommendations_api.posted_events import TimeWindow, read_events
 from lambdas.recommendations_api.records import record_of
-from lambdas.recommendations_api.routing import body_schema, new_router, service_of
+from lambdas.recommendations_api.routing import answering, new_router, reading, service_of
 
 router = new_router("events")
 
@@ -16,8 +15,8 @@ router = new_router("events")
 @router.post(
     "/v1/events",
     status_code=202,
-    response_model=EventsAnswer,
-    openapi_extra=body_schema(EventsBatch),
+    responses=answering("EventsAnswer", 202),
+    openapi_extra=reading("EventsBatch"),
 )
 async def post_events(request: Request) -> Response:
     """Tell what visitors did. The answer comes when it is committed.

@@ -6,13 +6,12 @@ from dataclasses import asdict
 from fastapi import Request, Response
 
 from lambdas.recommendations_api.items import read_items
-from lambdas.recommendations_api.models import ItemsAnswer, ItemsBatch
-from lambdas.recommendations_api.routing import body_schema, new_router, service_of
+from lambdas.recommendations_api.routing import answering, new_router, reading, service_of
 
 router = new_router("items")
 
 
-@router.put("/v1/items", response_model=ItemsAnswer, openapi_extra=body_schema(ItemsBatch))
+@router.put("/v1/items", responses=answering("ItemsAnswer"), openapi_extra=reading("ItemsBatch"))
 async def put_items(request: Request) -> Response:
     """Tell what of items has changed. The next answer knows it.
 

@@ -5,14 +5,13 @@ from typing import Any
 from fastapi import Request, Response
 
 from lambdas.recommendations_api.model_info import ServedVariant
-from lambdas.recommendations_api.models import Model, StatsOut
-from lambdas.recommendations_api.routing import iso, json_response, new_router, service_of
+from lambdas.recommendations_api.routing import answering, iso, json_response, new_router, service_of
 from lambdas.recommendations_api.stats import DAYS_TOLD, Count, Stored
 
 router = new_router("model")
 
 
-@router.get("/v1/model", response_model=Model)
+@router.get("/v1/model", responses=answering("Model"))
 async def model(request: Request) -> Response:
     """Which versions answer, on what they were trained, and how good they were on days held out."""
     service = service_of(request)
@@ -21,7 +20,7 @@ async def model(request: Request) -> Response:
     return json_response({"generated_at": iso(now), "variants": variants})
 
 
-@router.get("/v1/stats", response_model=StatsOut)
+@router.get("/v1/stats", responses=answering("StatsOut"))
 async def stats(request: Request) -> Response:
     """How much is stored, and how fresh it is. Large numbers are estimates, and say so."""
     service = service_of(request)

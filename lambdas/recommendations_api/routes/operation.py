@@ -2,19 +2,18 @@
 
 from fastapi import Request, Response
 
-from lambdas.recommendations_api.models import Health, Readiness
-from lambdas.recommendations_api.routing import json_response, new_router, service_of
+from lambdas.recommendations_api.routing import answering, json_response, new_router, service_of
 
 router = new_router("operation")
 
 
-@router.get("/health", response_model=Health)
+@router.get("/health", responses=answering("Health"))
 async def health() -> Response:
     """Whether the process answers."""
     return json_response({"status": "ok"})
 
 
-@router.get("/ready", response_model=Readiness)
+@router.get("/ready", responses=answering("Readiness"))
 async def ready(request: Request) -> Response:
     """Whether the database answers and a version is live."""
     live = service_of(request).repository.live()

@@ -9,19 +9,18 @@ from pydantic import AfterValidator
 from contract.events import MAX_ID_LENGTH, id_problem
 from contract.recommendations import CANARY_VARIANT
 from lambdas.recommendations_api.asked import DEFAULT_LIMIT, MAX_LIMIT, Asked, Filters, Strategy, Window
-from lambdas.recommendations_api.bodies import BatchIn, VisitorIn, read_body
 from lambdas.recommendations_api.errors import FieldError, ForbiddenError, InvalidRequestError
-from lambdas.recommendations_api.models import Recommendations, RecommendationsBatch
 from lambdas.recommendations_api.recommender import Answer
 from lambdas.recommendations_api.records import record_of
 from lambdas.recommendations_api.routing import (
     ItemId,
     Service,
     UserId,
-    body_schema,
+    answering,
     iso,
     json_response,
     new_router,
+    reading,
     service_of,
 )
 from lambdas.recommendations_api.scopes import is_direct
@@ -62,7 +61,7 @@ Purchased = Annotated[
     bool | None,
     Query(description="Leave out what they bought. Default: as the training found to be better."),
 ]
-Seen = Annotated[bool, Query(description="Leave out everything that they ever turned to.")]
+Seen = Annotated[bool, Query(description="Leave out what they ever turned to, as far back as answers look.")]
 ByVariant = Annotated[
     str | None,
     AfterValidator(_an_id),
@@ -83,7 +82,7 @@ Within = Annotated[
 ]
 
 
-@router.get("/v1/users/{user_id:id}/recommendations", response_model=Recommendations)
+@router.get("/v1/users/{user_id:id}/recommendations", responses=answering("Recommendations"))
 async def recommend(
     request: Request,
     user_id: UserId,
@@ -111,12 +110,16 @@ async def recommend(
     return _answered(request, service_of(request).recommender.for_visitor(user_id, asked), user_id)
 
 
-@router.post("/v1/recommendations", response_model=Recommendations, openapi_extra=body_schema(VisitorIn))
+@router.post(
+    "/v1/recommendations", responses=answering("Recommendations"), openapi_extra=reading("VisitorIn")
+)
 async def recommend_now(request: Request) -> Response:
     """What to show a visitor whose latest events come with the request, known or not.
 
     Nothing of it is stored: post events to keep them. With `items` those are put in order.
     """
+    from lambdas.recommendations_api.bodies import VisitorIn, read_body  # noqa: PLC0415 - takes long to make
+
     service = service_of(request)
     visitor = read_body(VisitorIn, await request.body())
     told = visitor.told(service.clock(), service.event_max_ahead_ms)
@@ -127,10 +130,12 @@ async def recommend_now(request: Request) -> Response:
 
 
 @router.post(
-    "/v1/recommendations/batch", response_model=RecommendationsBatch, openapi_extra=body_schema(BatchIn)
+    "/v1/recommendations/batch", responses=answering("RecommendationsBatch"), openapi_extra=reading("BatchIn")
 )
 async def recommend_batch(request: Request) -> Response:
     """What to show each of up to 100 visitors."""
+    from lambdas.recommendations_api.bodies import BatchIn, read_body  # noqa: PLC0415 - takes long to make
+
     batch = read_body(BatchIn, await request.body())
     user_ids = list(dict.fromkeys(batch.user_ids))
     asked = batch.asked()
@@ -145,7 +150,7 @@ async def recommend_batch(request: Request) -> Response:
     return json_response({"answers": documents}, _headers(answers[0]))
 
 
-@router.get("/v1/items/{item_id:id}/similar", response_model=Recommendations)
+@router.get("/v1/items/{item_id:id}/similar", responses=answering("Recommendations"))
 async def similar(
     request: Request,
     item_id: ItemId,
@@ -163,7 +168,7 @@ async def similar(
     return _answered(request, service_of(request).recommender.similar(item_id, filters))
 
 
-@router.get("/v1/items/{item_id:id}/bought-together", response_model=Recommendations)
+@router.get("/v1/items/{item_id:id}/bought-together", responses=answering("Recommendations"))
 async def bought_together(
     request: Request,
     item_id: ItemId,
@@ -181,7 +186,7 @@ async def bought_together(
     return _answered(request, service_of(request).recommender.bought_together(item_id, filters))
 
 
-@router.get("/v1/popular", response_model=Recommendations)
+@router.get("/v1/popular", responses=answering("Recommendations"))
 async def popular(
     request: Request,
     *,

@@ -5,14 +5,13 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from lambdas.recommendations_api.models import DeletedUser, StoredUserOut
-from lambdas.recommendations_api.routing import UserId, iso, json_response, new_router, service_of
+from lambdas.recommendations_api.routing import UserId, answering, iso, json_response, new_router, service_of
 from lambdas.recommendations_api.users import PostedEvent, StoredUser
 
 router = new_router("users")
 
 
-@router.get("/v1/users/{user_id:id}", response_model=StoredUserOut)
+@router.get("/v1/users/{user_id:id}", responses=answering("StoredUserOut"))
 async def stored_user(request: Request, user_id: UserId) -> Response:
     """What the database holds of a user. For operators.
 
@@ -22,7 +21,7 @@ async def stored_user(request: Request, user_id: UserId) -> Response:
     return json_response({"user_id": user_id, **_document(stored)}, _PRIVATE)
 
 
-@router.delete("/v1/users/{user_id:id}", response_model=DeletedUser)
+@router.delete("/v1/users/{user_id:id}", responses=answering("DeletedUser"))
 async def delete_user(request: Request, user_id: UserId) -> Response:
     """Forget a user: their lists and posted events at once, and whatever comes up again of them later.
 

@@ -1,0 +1,1 @@
+"""What has to be done every few minutes, whether or not anybody calls the API."""
