@@ -11,6 +11,9 @@ FIELDS: Final = "fields"
 """The attribute of a log record that holds fields of its own."""
 
 
+_encode: Final = json.JSONEncoder(default=str).encode
+
+
 class JsonFormatter(logging.Formatter):
     """A record as one line of JSON."""
 
@@ -25,7 +28,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             document["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(document, default=str)
+        return _encode(document)
 
 
 def configure_logs(name: str = LOGGER) -> None:
