@@ -190,7 +190,7 @@ class Environment:
             # The caller has got a problem document by now; here the defect is reported, with its trace_id.
             logger.exception("a request failed", extra={FIELDS: {"trace_id": record.trace_id}})
         route = getattr(scope.get("route"), "path_format", None)
-        if route in self._routes:
+        if route is not None and route.startswith("/v1/"):
             record.route = route
         self._conclude(self._parts, record, time.perf_counter() - started)
 

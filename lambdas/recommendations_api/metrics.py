@@ -47,6 +47,7 @@ class Metrics:
     def __init__(self, routes: Sequence[str]) -> None:
         """`routes` are templates: those that are counted apart, the others together."""
         self.registry = CollectorRegistry()
+        self._routes = frozenset(routes)
         self._requests = self._counter(API_REQUESTS)
         self._seconds = Histogram(
             API_REQUEST_SECONDS.name,
@@ -72,8 +73,9 @@ class Metrics:
 
     def count(self, record: RequestRecord, seconds: float) -> None:
         """One request was answered."""
-        self._requests.labels(record.route, f"{record.status // 100}xx").inc()
-        if record.route != OTHER_ROUTE:
+        route = record.route if record.route in self._routes else OTHER_ROUTE
+        self._requests.labels(route, f"{record.status // 100}xx").inc()
+        if route != OTHER_ROUTE:
             self._seconds.observe(seconds)
         if record.source is not None:
             self._answers.labels(record.source).inc()
