@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 PEERS := build/peers
 NOTEBOOK := build/notebook
-GROUPS := api jwt_authorizer training postgres notebook
+GROUPS := api jwt_authorizer infra training postgres notebook
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11
 
 .DEFAULT_GOAL := help

@@ -10,9 +10,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from contract.events import MAX_ID_LENGTH
+from contract.routes import scope_of
 from lambdas.recommendations_api import errors
 from lambdas.recommendations_api.routes import events, items, model, operation, recommendations, users
-from lambdas.recommendations_api.scopes import SECURITY_SCHEMES, scope_of, security_of
+from lambdas.recommendations_api.scopes import SECURITY_SCHEMES, security_of
 
 
 class _Api(FastAPI):

@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
 from mangum.types import LambdaContext, LambdaEvent, Message, Receive, Scope, Send
 
+from contract.routes import scope_of
 from lambdas.recommendations_api import errors
 from lambdas.recommendations_api.app import app
 from lambdas.recommendations_api.database import Database
@@ -22,7 +23,7 @@ from lambdas.recommendations_api.recommender import Recommender
 from lambdas.recommendations_api.records import RECORD, RequestRecord
 from lambdas.recommendations_api.repository import Repository
 from lambdas.recommendations_api.routing import SERVICE, Service
-from lambdas.recommendations_api.scopes import Authorization, is_served, scope_of
+from lambdas.recommendations_api.scopes import Authorization, is_served
 from lambdas.recommendations_api.settings import Serves, Settings
 from lambdas.recommendations_api.signing import Signer
 from lambdas.recommendations_api.stats import Stats

@@ -15,13 +15,14 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.datastructures import QueryParams
 
 from contract.events import id_problem
+from contract.routes import scope_of
 from lambdas.recommendations_api import errors
 from lambdas.recommendations_api.batches import nearest
 from lambdas.recommendations_api.items import Items
 from lambdas.recommendations_api.model_info import ModelInfo
 from lambdas.recommendations_api.recommender import Recommender
 from lambdas.recommendations_api.repository import Repository
-from lambdas.recommendations_api.scopes import Authorization, scope_of
+from lambdas.recommendations_api.scopes import Authorization
 from lambdas.recommendations_api.settings import Clock
 from lambdas.recommendations_api.signing import Signer
 from lambdas.recommendations_api.stats import Stats

@@ -1,4 +1,4 @@
-"""Who may do what: a scope for each route, and the scopes of whoever calls.
+"""Who may do what: the scopes of whoever calls, beside the one that a route takes (`contract/routes.py`).
 
 Who calls was found out by API Gateway, which says so in the event. Here it is only read:
 
@@ -14,34 +14,14 @@ So `operator` takes IAM in every mode: neither a token nor a key opens a user's 
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
+from contract.routes import Scope
 from lambdas.recommendations_api.errors import ForbiddenError, MisdirectedError, UnauthenticatedError
 from lambdas.recommendations_api.settings import Mode, Serves
 
-Scope = Literal["read", "write", "operator"]
-
 ALL: Final[frozenset[str]] = frozenset({"read", "write", "operator"})
 WITHOUT_IAM: Final[frozenset[str]] = frozenset({"read", "write"})
-
-SCOPES: Final[Mapping[tuple[str, str], Scope | None]] = {
-    ("GET", "/v1/users/{user_id}/recommendations"): "read",
-    ("POST", "/v1/recommendations"): "read",
-    ("POST", "/v1/recommendations/batch"): "read",
-    ("GET", "/v1/items/{item_id}/similar"): "read",
-    ("GET", "/v1/items/{item_id}/bought-together"): "read",
-    ("GET", "/v1/popular"): "read",
-    ("GET", "/v1/model"): "read",
-    ("GET", "/v1/stats"): "read",
-    ("GET", "/ready"): "read",
-    ("POST", "/v1/events"): "write",
-    ("PUT", "/v1/items"): "write",
-    ("GET", "/v1/users/{user_id}"): "operator",
-    ("DELETE", "/v1/users/{user_id}"): "operator",
-    ("GET", "/health"): None,
-}
-"""By method and template of the route; None where nobody needs any."""
-
 
 SECURITY_SCHEMES: Final[Mapping[str, Any]] = {
     "iam": {
@@ -69,11 +49,6 @@ def security_of(scope: Scope | None) -> list[dict[str, list[str]]]:
     if scope == "operator":
         return [{"iam": []}]
     return [{"iam": []}, {"jwt": [scope]}, {"api_key": []}]
-
-
-def scope_of(method: str, path: str) -> Scope | None:
-    """The scope of a route; of one that SCOPES lacks the narrowest."""
-    return SCOPES.get((method, path), "operator")
 
 
 class Authorization:

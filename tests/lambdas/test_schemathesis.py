@@ -14,9 +14,9 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 from twin.api_front import ApiFront, HttpRequest
 from twin.postgres import create_database, drop_database
 
+from contract.routes import scope_of
 from lambdas.migrate_database.migrate import migrate
 from lambdas.recommendations_api.app import app
-from lambdas.recommendations_api.scopes import scope_of
 from tests.lambdas.versions import NOW, load_first
 
 ROOT = Path(__file__).parents[2]

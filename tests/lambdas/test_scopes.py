@@ -9,9 +9,10 @@ from fastapi.routing import APIRoute
 from pydantic import SecretStr
 from twin.postgres import create_database, drop_database
 
+from contract.routes import SCOPES, scope_of
 from lambdas.migrate_database.migrate import migrate
 from lambdas.recommendations_api.app import app
-from lambdas.recommendations_api.scopes import ALL, SCOPES, granted_scopes, scope_of
+from lambdas.recommendations_api.scopes import ALL, granted_scopes
 from lambdas.recommendations_api.settings import Mode, Serves, Settings
 from tests.lambdas.callers import Answer, Api, proxy_event
 from tests.lambdas.conftest import MakeApi, environments
