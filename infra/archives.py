@@ -1,0 +1,70 @@
+"""The functions' archives, each made once for the same input: code, lock, target and how it is made."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from infra.errors import MissingToolError
+from lambdas import archive
+from lambdas.archive import ArchiveError
+
+TARGET: Final = archive.LAMBDA["arm64"]
+
+Make = Callable[[str, Path], None]
+"""Makes the archive of a function at a path."""
+
+
+def make_for_lambda(name: str, output: Path) -> None:
+    """Make it as Lambda runs it. Raises MissingToolError where that can't be done here."""
+    try:
+        archive.build(name, output, TARGET)
+    except ArchiveError as error:
+        raise MissingToolError(
+            f"the archive of {name} cannot be made: {error}\n`make setup` installs uv into .venv;"
+            " packages that were never installed on this machine have to be downloaded once"
+        ) from error
+
+
+class Archives:
+    """Archives in a folder; one that is there already is not made again."""
+
+    def __init__(self, folder: Path, make: Make = make_for_lambda) -> None:
+        self._folder = folder
+        self._make = make
+
+    def path(self, name: str) -> Path:
+        """Where the archive of a function is, by its name in `lambdas/`. Raises MissingToolError."""
+        path = self._folder / f"{name}-{fingerprint(name)[:16]}.zip"
+        if not path.is_file():
+            # Beside its place until it is whole: an interrupted synthesis must not leave half of one.
+            unfinished = path.with_suffix(".unfinished")
+            self._make(name, unfinished)
+            unfinished.rename(path)
+        return path
+
+
+def is_compiled() -> bool:
+    """Whether there is a Python here that can compile for Lambda's."""
+    return archive.find_interpreter(TARGET) is not None
+
+
+def fingerprint(name: str) -> str:
+    """What tells whether an archive is up to date. Raises MissingToolError where a part of it is missing."""
+    contents = archive.FUNCTIONS[name]
+    digest = hashlib.sha256(f"{contents} {TARGET} {is_compiled()}".encode())
+    for path in (Path(archive.__file__), archive.PROJECT / contents.lock, *_files(contents.code)):
+        if not path.is_file():
+            raise MissingToolError(
+                f"{path.relative_to(archive.PROJECT)} is missing: `git status` may tell why"
+            )
+        digest.update(path.relative_to(archive.PROJECT).as_posix().encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _files(code: tuple[str, ...]) -> Iterator[Path]:
+    for part in code:
+        path = archive.PROJECT / part
+        inside = path.rglob("*") if path.is_dir() else [path]
+        yield from sorted(file for file in inside if "__pycache__" not in file.parts and not file.is_dir())

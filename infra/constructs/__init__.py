@@ -1,0 +1,1 @@
+"""What stacks are made of: each construct owns its resources; stacks wire them and grant."""

@@ -1,0 +1,175 @@
+"""Postgres, and by which way functions come to it."""
+
+from typing import Any, Final, Protocol
+
+from aws_cdk import Duration, RemovalPolicy, aws_ec2, aws_kms, aws_rds, aws_secretsmanager
+from constructs import Construct
+
+from infra.config import Config
+from infra.constructs.acknowledgement import acknowledge
+from infra.constructs.log_group import retention
+from infra.constructs.python_function import PythonFunction
+
+NAME: Final = "shop"
+MASTER: Final = "postgres"
+PORT: Final = 5432
+ENGINE: Final = aws_rds.DatabaseInstanceEngine.postgres(version=aws_rds.PostgresEngineVersion.VER_17_9)
+"""The minor, too: with the major alone RDS would choose another one for each new deployment."""
+CERTIFICATES: Final = "/var/task/lambdas/rds_ca.pem"
+"""In every archive that connects: who may vouch for RDS."""
+
+Instance = aws_rds.DatabaseInstance | aws_rds.DatabaseInstanceFromSnapshot
+
+
+class Database(Protocol):
+    """How functions log in to Postgres."""
+
+    def let_in(self, function: PythonFunction, *, user: str) -> None:
+        """Have a function connect as a user that may do what it needs and no more."""
+
+    def let_in_as_master(self, function: PythonFunction) -> None:
+        """Have a function connect as who makes roles and databases."""
+
+
+class RdsDatabase(Construct):
+    """An instance of RDS: TLS only, users by IAM, the master by a secret that changes every month."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: Config,
+        vpc: aws_ec2.IVpc,
+        subnets: aws_ec2.SubnetSelection,
+        key: aws_kms.IKey,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.security_group = aws_ec2.SecurityGroup(
+            self, "SecurityGroup", vpc=vpc, allow_all_outbound=False, description=f"{config.prefix}: Postgres"
+        )
+        self.instance = self._make_instance(config, vpc, subnets, key)
+        self.host = self.instance.db_instance_endpoint_address
+        self.instance.add_rotation_single_user(automatically_after=Duration.days(30), vpc_subnets=subnets)
+        self._explain(config)
+
+    @property
+    def secret(self) -> aws_secretsmanager.ISecret:
+        """The master's user and password, and where Postgres is."""
+        assert self.instance.secret is not None  # noqa: S101 - both ways of making the instance make it
+        return self.instance.secret
+
+    def url(self, user: str | None = None) -> str:
+        """Where Postgres is, as libpq understands it, without a password."""
+        name = f"{user}@" if user else ""
+        return f"postgresql://{name}{self.host}:{PORT}/{NAME}?sslmode=verify-full"
+
+    def let_in(self, function: PythonFunction, *, user: str) -> None:
+        """By a token of IAM for each new connection, which is signed without a call."""
+        self._open_to(function)
+        self.instance.grant_connect(function.role, user)
+        function.set(DATABASE_AUTH="iam", DATABASE_URL=self.url(user), DATABASE_CA=CERTIFICATES)
+
+    def let_in_as_master(self, function: PythonFunction) -> None:
+        """By the secret, which is asked for through the NAT."""
+        self._open_to(function)
+        function.reach_aws()
+        self.secret.grant_read(function.role)
+        function.set(
+            DATABASE_AUTH="secret",
+            DATABASE_URL=self.url(),
+            DATABASE_SECRET=self.secret.secret_arn,
+            DATABASE_CA=CERTIFICATES,
+        )
+
+    def _open_to(self, function: PythonFunction) -> None:
+        function.reach(self.security_group, PORT, "Postgres")
+
+    def _make_instance(
+        self, config: Config, vpc: aws_ec2.IVpc, subnets: aws_ec2.SubnetSelection, key: aws_kms.IKey
+    ) -> Instance:
+        parameters = aws_rds.ParameterGroup(
+            self,
+            "Parameters",
+            engine=ENGINE,
+            description=f"{config.prefix}: TLS only, and as many connections as the functions are counted by",
+            parameters={
+                "rds.force_ssl": "1",
+                "max_connections": str(config.max_connections),
+                "log_min_duration_statement": "1000",
+                "log_lock_waits": "1",
+                "idle_in_transaction_session_timeout": "300000",
+            },
+        )
+        common: dict[str, Any] = {
+            "engine": ENGINE,
+            "instance_type": aws_ec2.InstanceType(config.database_instance),
+            "vpc": vpc,
+            "vpc_subnets": subnets,
+            "security_groups": [self.security_group],
+            "parameter_group": parameters,
+            "allocated_storage": config.database_storage_gb,
+            "max_allocated_storage": config.database_max_storage_gb,
+            "storage_type": aws_rds.StorageType.GP3,
+            "multi_az": config.database_multi_az,
+            "publicly_accessible": False,
+            "iam_authentication": True,
+            "backup_retention": Duration.days(config.database_backup_days),
+            "copy_tags_to_snapshot": True,
+            "delete_automated_backups": not config.protected,
+            "deletion_protection": config.protected,
+            "removal_policy": RemovalPolicy.SNAPSHOT if config.protected else RemovalPolicy.DESTROY,
+            # Minors are chosen here, by a deployment that somebody looks at.
+            "auto_minor_version_upgrade": False,
+            "ca_certificate": aws_rds.CaCertificate.RDS_CA_RSA2048_G1,
+            "cloudwatch_logs_exports": ["postgresql", "upgrade"],
+            "cloudwatch_logs_retention": retention(config),
+        }
+        if config.database_snapshot:
+            return aws_rds.DatabaseInstanceFromSnapshot(
+                self,
+                "Instance",
+                snapshot_identifier=config.database_snapshot,
+                credentials=aws_rds.SnapshotCredentials.from_generated_secret(MASTER, encryption_key=key),
+                **common,
+            )
+        return aws_rds.DatabaseInstance(
+            self,
+            "Instance",
+            database_name=NAME,
+            credentials=aws_rds.Credentials.from_generated_secret(MASTER, encryption_key=key),
+            storage_encryption_key=key,
+            **common,
+        )
+
+    def _explain(self, config: Config) -> None:
+        reasons = {
+            "AwsSolutions-RDS11": "Security group, TLS and IAM decide who may connect; another port than Postgres'"
+            " own would hide nothing."
+        }
+        if not config.database_multi_az:
+            reasons["AwsSolutions-RDS3"] = "database_multi_az is for stages that have to outlive a zone."
+        if not config.protected:
+            reasons["AwsSolutions-RDS10"] = "A deployment that is not protected is meant to be deleted whole."
+        acknowledge(self.instance, reasons)
+
+
+class GivenDatabase(Construct):
+    """A Postgres on the machine that LocalStack runs on; a secret says where, and as whom."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, secret_name: str) -> None:
+        super().__init__(scope, construct_id)
+        self.secret = aws_secretsmanager.Secret.from_secret_name_v2(self, "Secret", secret_name)
+
+    def let_in(self, function: PythonFunction, *, user: str) -> None:  # noqa: ARG002 - there is one user
+        """By the secret, whoever it is: no token of LocalStack's opens a real Postgres."""
+        self.let_in_as_master(function)
+
+    def let_in_as_master(self, function: PythonFunction) -> None:
+        """By the secret; port and database are what it says."""
+        self.secret.grant_read(function.role)
+        function.set(
+            DATABASE_AUTH="secret",
+            DATABASE_URL="postgresql://127.0.0.1",
+            DATABASE_SECRET=self.secret.secret_name,
+        )

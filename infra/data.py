@@ -1,0 +1,136 @@
+"""Stack: what must not be lost."""
+
+from aws_cdk import Duration, RemovalPolicy, Stack, aws_kms, aws_s3, aws_secretsmanager, triggers
+from constructs import Construct
+
+from contract.s3_layout import DATA_REPORTS_PREFIX, REJECTED_PREFIX
+from infra.archives import Archives
+from infra.config import Config
+from infra.constructs.acknowledgement import acknowledge
+from infra.constructs.database import GivenDatabase, RdsDatabase
+from infra.constructs.private_bucket import AccessLogs, PrivateBucket
+from infra.constructs.python_function import PythonFunction
+from infra.network import NetworkStack
+
+CHECKPOINTS_PREFIX = "checkpoints/"
+"""Where SageMaker keeps what a training has worked out so far."""
+JOBS_PREFIX = "training-jobs/"
+"""Where it puts `model.tar.gz`."""
+
+
+class DataStack(Stack):
+    """Buckets, Postgres, and the trigger that brings its schema up to date."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: Config,
+        archives: Archives,
+        network: NetworkStack,
+    ) -> None:
+        super().__init__(
+            scope,
+            construct_id,
+            description="Shop recommender: buckets and Postgres",
+            termination_protection=config.protected,
+        )
+        self.key = aws_kms.Key(
+            self,
+            "Key",
+            alias=f"alias/{config.prefix}",
+            description=f"{config.prefix}: buckets, Postgres and secrets",
+            enable_key_rotation=True,
+            removal_policy=RemovalPolicy.RETAIN if config.protected else RemovalPolicy.DESTROY,
+        )
+        self._make_buckets(config)
+        self.database = self._make_database(config, network)
+        self.mlflow_secret = self._make_mlflow_secret()
+        self.migration = self._migrate(config, archives, network)
+
+    def _make_buckets(self, config: Config) -> None:
+        logs = AccessLogs(self, "AccessLogs", config=config)
+
+        def bucket(construct_id: str, **expiry_days: int) -> PrivateBucket:
+            rules = [
+                aws_s3.LifecycleRule(id=name, prefix=f"{name}/", expiration=Duration.days(days))
+                for name, days in expiry_days.items()
+            ]
+            return PrivateBucket(
+                self, construct_id, config=config, key=self.key, access_logs=logs, rules=rules
+            )
+
+        self.access_logs = logs
+        self.events_bucket = bucket(
+            "Events", **{REJECTED_PREFIX.rstrip("/"): 30, DATA_REPORTS_PREFIX.rstrip("/"): 90}
+        )
+        """What visitors did and what the shop sells."""
+        self.recommendations_bucket = bucket(
+            "Recommendations", **{CHECKPOINTS_PREFIX.rstrip("/"): 14, JOBS_PREFIX.rstrip("/"): 90}
+        )
+        """Versions, what the gate said of them, reports for people, and what trainings leave."""
+        self.artifacts_bucket = bucket("Artifacts")
+        """MLflow's."""
+        self.dags_bucket = bucket("Dags")
+        """What Airflow reads."""
+
+    def _make_database(self, config: Config, network: NetworkStack) -> RdsDatabase | GivenDatabase:
+        if config.database_secret is not None:
+            return GivenDatabase(self, "Database", secret_name=config.database_secret)
+        return RdsDatabase(
+            self,
+            "Database",
+            config=config,
+            vpc=network.vpc,
+            subnets=network.subnets,
+            key=self.key,
+        )
+
+    def _make_mlflow_secret(self) -> aws_secretsmanager.Secret:
+        secret = aws_secretsmanager.Secret(
+            self,
+            "MlflowSecret",
+            description="MLflow's user of its own database",
+            encryption_key=self.key,
+            generate_secret_string=aws_secretsmanager.SecretStringGenerator(
+                secret_string_template='{"username": "mlflow"}',  # noqa: S106 - the user alone
+                generate_string_key="password",
+                exclude_punctuation=True,
+                password_length=40,
+            ),
+        )
+        acknowledge(
+            secret,
+            {
+                "AwsSolutions-SMG4": "MLflow reads it when it starts: a rotation by itself would lock it"
+                " out; docs/deploy.md tells how to change it."
+            },
+        )
+        return secret
+
+    def _migrate(self, config: Config, archives: Archives, network: NetworkStack) -> triggers.Trigger:
+        function = PythonFunction(
+            self,
+            "MigrateDatabase",
+            config=config,
+            archives=archives,
+            code="migrate_database",
+            name="migrate-database",
+            description="Makes roles and databases, and brings the schema up to date",
+            timeout=Duration.minutes(14),
+            vpc=network.vpc,
+            subnets=network.subnets,
+        )
+        self.database.let_in_as_master(function)
+        self.mlflow_secret.grant_read(function.role)
+        function.set(MLFLOW_DATABASE_SECRET=self.mlflow_secret.secret_arn)
+        # Each new version of the function is invoked, and what it raises fails the deployment: this stack is
+        # rolled back, and those that depend on it are never touched.
+        return triggers.Trigger(
+            self,
+            "Migration",
+            handler=function.function,
+            execute_after=[self.database],
+            timeout=Duration.minutes(15),
+        )
