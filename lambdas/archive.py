@@ -55,7 +55,7 @@ class Contents:
     """Folders of packages that it never needs."""
 
 
-_SHARED: Final = ("contract", "lambdas/__init__.py", "lambdas/database_login.py")
+_SHARED: Final = ("contract", "lambdas/__init__.py", "lambdas/database_login.py", "lambdas/rds_ca.pem")
 
 FUNCTIONS: Final[Mapping[str, Contents]] = {
     "recommendations_api": Contents(

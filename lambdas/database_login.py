@@ -180,14 +180,13 @@ class SecretLogin:
     def __init__(self, url: str, secret: str, *, timeout: float) -> None:
         """`url` says all that the secret need not."""
         self._url = url
-        self._secret = secret
-        self._timeout = timeout
+        self._secret = Secret(secret, timeout=timeout)
         self._fields: dict[str, str] | None = None
 
     def conninfo(self) -> str:
         """With what the secret said when it was last read."""
         if self._fields is None:
-            self._fields = self._read()
+            self._fields = self._secret.read()
         known: dict[str, Any] = {
             name: self._fields[name] for name in ("host", "port", "dbname") if name in self._fields
         }
@@ -198,22 +197,32 @@ class SecretLogin:
     def renew(self) -> bool:
         """Read it again: it may have been rotated since."""
         before, self._fields = self._fields, None
-        self._fields = self._read()
+        self._fields = self._secret.read()
         return self._fields != before
 
-    def _read(self) -> dict[str, str]:
+
+class Secret:
+    """User and password as Secrets Manager keeps them."""
+
+    def __init__(self, name: str, *, timeout: float) -> None:
+        """`name` may be an ARN. AWS may take `timeout` seconds to connect, and to answer."""
+        self.name = name
+        self._timeout = timeout
+
+    def read(self) -> dict[str, str]:
+        """Its fields, `username` and `password` among them. Raises LoginError."""
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
         try:
-            answer = self._client.get_secret_value(SecretId=self._secret)
+            answer = self._client.get_secret_value(SecretId=self.name)
         except (BotoCoreError, ClientError) as error:
-            raise LoginError(f"the secret {self._secret} cannot be read: {error}") from error
+            raise LoginError(f"the secret {self.name} cannot be read: {error}") from error
         try:
             document = json.loads(answer.get("SecretString", ""))
         except ValueError:
             document = None
         if not (isinstance(document, dict) and all(document.get(name) for name in ("username", "password"))):
-            raise LoginError(f"the secret {self._secret} is no JSON object with `username` and `password`")
+            raise LoginError(f"the secret {self.name} is no JSON object with `username` and `password`")
         return {name: str(value) for name, value in document.items()}
 
     @cached_property

@@ -1,10 +1,10 @@
-"""Where Lambda enters: brings the database to the current schema."""
+"""Where Lambda enters: a deployment sets the database up, before anything that needs it."""
 
 import logging
 from typing import Any
 
-from lambdas.database_login import DatabaseSettings
-from lambdas.migrate_database.migrate import migrate
+from lambdas.migrate_database.set_up import set_up
+from lambdas.migrate_database.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -12,12 +12,15 @@ AWS_SECONDS = 5
 """How long AWS may take to tell a password."""
 
 
-def handler(_event: dict[str, Any], _context: object) -> dict[str, list[str]]:
-    """Apply what is missing, as a user who owns the schema; harmless to repeat.
+def handler(_event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """Make roles and databases, migrate as the owner, grant; what was done. Harmless to repeat.
 
-    Raises LoginError where there is no password to be had, psycopg.Error where Postgres refuses it.
+    Raises ValidationError where a setting is missing or impossible, and SetUpError where a step fails: then
+    the schema is as it was.
     """
-    applied = migrate(DatabaseSettings().login(timeout=AWS_SECONDS).conninfo())
-    # A warning, because Lambda shows nothing below by default, and what changes a schema should be seen.
-    logger.warning("applied %s", ", ".join(applied) or "nothing: the schema is current")
-    return {"applied": applied}
+    settings = Settings()
+    login, secret = settings.login(timeout=AWS_SECONDS), settings.mlflow_secret(timeout=AWS_SECONDS)
+    report = set_up(login, mlflow=secret).document()
+    # A warning, because Lambda shows nothing below by default, and what changes a database should be seen.
+    logger.warning("set up: %s", report)
+    return report

@@ -8,7 +8,6 @@ import psycopg
 import pytest
 
 from lambdas.migrate_database import migrate as module
-from lambdas.migrate_database.handler import handler
 from lambdas.migrate_database.migrate import SQL_FOLDER, migrate
 from tests.lambdas.versions import execute
 
@@ -59,12 +58,11 @@ def test_a_new_file_is_applied_to_a_database_in_use(database: str, folder: Path)
     assert migrate(database) == ["9999_new.sql"]
 
 
-def test_the_function_migrates_the_database_of_its_environment(
-    empty_database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", empty_database)
-    assert handler({}, None) == {"applied": FILES}
-    assert handler({}, None) == {"applied": []}
+def test_a_broken_file_is_named_by_the_error(empty_database: str, folder: Path) -> None:
+    (folder / "9999_broken.sql").write_text("SELECT 1/0")
+    with pytest.raises(psycopg.errors.DivisionByZero) as error:
+        migrate(empty_database)
+    assert error.value.__notes__ == ["in 9999_broken.sql"]
 
 
 def test_whoever_may_write_events_can_have_a_partition_made_without_owning_the_table(database: str) -> None:
