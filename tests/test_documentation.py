@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from contract import metrics
 from lambdas.housekeeping.settings import Settings as HousekeepingSettings
 from lambdas.jwt_authorizer.settings import Settings as AuthorizerSettings
+from lambdas.migrate_database.settings import Settings as SetUpSettings
 from lambdas.recommendations_api.settings import Settings
 from training.settings import Environment, Hyperparameters
 
@@ -61,6 +62,7 @@ def test_every_metric_is_documented(metric: metrics.Metric) -> None:
     [
         (Settings, True),
         (HousekeepingSettings, True),
+        (SetUpSettings, True),
         (AuthorizerSettings, True),
         (Environment, True),
         (Hyperparameters, False),
