@@ -13,12 +13,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from aws_cdk import App, Tags, Validations
+from aws_cdk import App, Stack, Tags, Validations
 from cdk_nag import AwsSolutionsChecks, ServerlessChecks
 
 from infra.advice import advise
+from infra.api import ApiStack
 from infra.archives import Archives, is_compiled
 from infra.config import STAGES, Config
+from infra.constructs.custom_resources import explain_singletons
 from infra.data import DataStack
 from infra.errors import ConfigError, DeployError, MissingToolError
 from infra.network import NetworkStack
@@ -35,7 +37,11 @@ def populate(app: App, config: Config, archives: Archives) -> None:
 
     network = NetworkStack(**named("network"))
     advise(network, config, compiled=is_compiled())
-    DataStack(**named("data"), archives=archives, network=network)
+    data = DataStack(**named("data"), archives=archives, network=network)
+    ApiStack(**named("api"), archives=archives, network=network, data=data, monitoring=None)
+    for stack in app.node.children:
+        if isinstance(stack, Stack):
+            explain_singletons(stack)
     for name, value in {"application": config.name, "stage": config.stage, **config.tags}.items():
         Tags.of(app).add(name, value)
     Validations.of(app).add_plugins(AwsSolutionsChecks(app), ServerlessChecks(app))

@@ -162,6 +162,11 @@ class Config(BaseModel):
     """Requests a second that API Gateway lets through in the long run."""
     throttle_burst: Positive = 200
     """How many it lets through at once."""
+    api_gateway_log_role: bool = True
+    """Whether this deployment sets the role that API Gateway logs as, of which an account has one a region.
+    Where another one has set it, `false` leaves that alone."""
+    tracing: bool = False
+    """Whether X-Ray follows a sample of the requests; it charges by the trace."""
     waf: bool = False
     """Whether a web application firewall stands before the API: AWS's common rules, and a limit for each
     address."""

@@ -143,10 +143,7 @@ class RdsDatabase(Construct):
         )
 
     def _explain(self, config: Config) -> None:
-        reasons = {
-            "AwsSolutions-RDS11": "Security group, TLS and IAM decide who may connect; another port than Postgres'"
-            " own would hide nothing."
-        }
+        reasons = {"AwsSolutions-RDS11": "Security group, TLS and IAM decide who connects, not the port."}
         if not config.database_multi_az:
             reasons["AwsSolutions-RDS3"] = "database_multi_az is for stages that have to outlive a zone."
         if not config.protected:

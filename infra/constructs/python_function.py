@@ -70,6 +70,7 @@ class PythonFunction(Construct):
             role=self.role,
             log_group=self.log_group,
             reserved_concurrent_executions=reserved_concurrency,
+            tracing=aws_lambda.Tracing.ACTIVE if config.tracing else aws_lambda.Tracing.DISABLED,
             snap_start=aws_lambda.SnapStartConf.ON_PUBLISHED_VERSIONS if snap_start else None,
             vpc=vpc,
             vpc_subnets=subnets,
@@ -79,12 +80,7 @@ class PythonFunction(Construct):
         self.alias = aws_lambda.Alias(self, "Alias", alias_name=ALIAS, version=self.function.current_version)
         if vpc is not None:
             self._let_into_the_vpc()
-        acknowledge(
-            self.function,
-            {
-                "AwsSolutions-L1": "Archives and bytecode are for 3.12, which Lambda supports until October 2028."
-            },
-        )
+        self._explain(config)
 
     def set(self, **variables: str) -> None:
         """Add environment variables."""
@@ -104,13 +100,32 @@ class PythonFunction(Construct):
     def _let_into_the_vpc(self) -> None:
         # Lambda looks for these permissions when the function is made, and they know no single interface:
         # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html#configuration-vpc-permissions
-        self.role.add_managed_policy(
-            aws_iam.ManagedPolicy.from_aws_managed_policy_name("service-role/AWSLambdaENIManagementAccess")
-        )
+        policy = "service-role/AWSLambdaENIManagementAccess"
+        self.role.add_managed_policy(aws_iam.ManagedPolicy.from_aws_managed_policy_name(policy))
+        finding = f"AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/{policy}]"
         acknowledge(
-            self.role,
-            {
-                "AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/"
-                "AWSLambdaENIManagementAccess]": "What Lambda demands of a function in a VPC; AWS keeps the list."
-            },
+            self.role, {finding: "What Lambda demands of every function in a VPC; AWS keeps the list."}
         )
+
+    def _explain(self, config: Config) -> None:
+        runtime = "Archives and their bytecode are for Python 3.12, which Lambda supports until October 2028."
+        reasons = {
+            "AwsSolutions-L1": runtime,
+            "Serverless-LambdaLatestVersion": runtime,
+            "Serverless-LambdaDLQ": "Callers wait for the answer, and what the schedule asks for is asked again"
+            " five minutes later: there is no event that could be lost.",
+        }
+        if config.tracing:
+            # X-Ray knows no resource to name.
+            acknowledge(
+                self.role, {"AwsSolutions-IAM5[Resource::*]": "X-Ray's segments belong to no resource."}
+            )
+        else:
+            reasons["Serverless-LambdaTracing"] = (
+                "The setting `tracing` is off: X-Ray charges by the trace, and logs"
+            )
+            reasons["Serverless-LambdaTracing"] += " and answers bear a trace_id without it."
+        reasons["@aws-cdk/aws-lambda:snapStartRequirePublish"] = (
+            "A version is published, which the alias names."
+        )
+        acknowledge(self.function, reasons)
