@@ -35,7 +35,7 @@ def main() -> int:
         done = list(bring_up_to_date(given.database_url))
     except (psycopg.Error, SetUpError, ValidationError) as error:
         told = " ".join([str(error).rstrip(), *getattr(error, "__notes__", ())])
-        sys.stderr.write(f"the database is as it was: {told}\n")
+        sys.stderr.write(f"the schema is as it was: {told}\n")
         return 1
     sys.stdout.write("".join(f"{line}\n" for line in done) or "nothing to apply\n")
     return 0

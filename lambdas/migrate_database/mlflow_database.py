@@ -11,7 +11,7 @@ from lambdas.migrate_database.roles import Connection, make_role
 MLFLOW: Final[LiteralString] = "mlflow"
 """The role, and its database."""
 
-_DATABASE: Final = sql.Identifier(MLFLOW)
+_ROLE: Final = sql.Identifier(MLFLOW)
 
 
 def make_mlflow_database(connection: Connection, secret: Secret) -> tuple[bool, bool]:
@@ -47,7 +47,7 @@ def _password(secret: Secret) -> str:
 def _set_password(connection: Connection, password: str) -> None:
     # What is sent, and may be logged by Postgres, is what it stores: from that nobody can tell the password.
     verifier = connection.pgconn.encrypt_password(password.encode(), MLFLOW.encode(), b"scram-sha-256")
-    connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(_DATABASE, verifier.decode()))
+    connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(_ROLE, verifier.decode()))
 
 
 def _is_there(connection: Connection) -> bool:

@@ -540,4 +540,4 @@ def test_the_command_tells_what_is_wrong(rds: Rds) -> None:
     rds.as_superuser("CREATE ROLE api_read")
     ended = run("--with-roles", DATABASE_URL=rds.url())
     assert ended.returncode == 1
-    assert ended.stderr.startswith("the database is as it was: roles: the role api_read exists")
+    assert ended.stderr.startswith("the schema is as it was: roles: the role api_read exists")

@@ -28,7 +28,10 @@ def own(logs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnPos
     """A server that speaks TLS, and that an authority of the test's own vouches for."""
     authority = Authority(tmp_path_factory.mktemp("authority") / "ca.pem")
     with own_postgres(logs / "tls.log") as server:
-        server.certify(*authority.certify("localhost"))
+        try:
+            server.certify(*authority.certify("localhost"))
+        except psycopg.errors.InvalidParameterValue as error:
+            pytest.skip(f"the server that was found speaks no TLS: {error}")
         yield server
 
 
