@@ -367,7 +367,7 @@ def test_grants_on_what_is_not_there_apply_no_migration(
     failing(rds, r'^grants: relation "nwe" does not exist.*mend grants\.sql')
 
 
-@pytest.mark.parametrize("name", [OWNER, *LOGINS])
+@pytest.mark.parametrize("name", [OWNER, LOGINS[-1]])
 def test_a_role_that_somebody_else_made_is_left_alone(rds: Rds, name: str) -> None:
     rds.as_superuser(f"CREATE ROLE {name} LOGIN")
     failing(
