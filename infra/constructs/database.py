@@ -59,10 +59,9 @@ class RdsDatabase(Construct):
         assert self.instance.secret is not None  # noqa: S101 - both ways of making the instance make it
         return self.instance.secret
 
-    def url(self, user: str | None = None) -> str:
+    def url(self, user: str) -> str:
         """Where Postgres is, as libpq understands it, without a password."""
-        name = f"{user}@" if user else ""
-        return f"postgresql://{name}{self.host}:{PORT}/{NAME}?sslmode=verify-full"
+        return f"postgresql://{user}@{self.host}:{PORT}/{NAME}?sslmode=verify-full"
 
     def let_in(self, function: PythonFunction, *, user: str) -> None:
         """By a token of IAM for each new connection, which is signed without a call."""
@@ -71,13 +70,14 @@ class RdsDatabase(Construct):
         function.set(DATABASE_AUTH="iam", DATABASE_URL=self.url(user), DATABASE_CA=CERTIFICATES)
 
     def let_in_as_master(self, function: PythonFunction) -> None:
-        """By the secret, which is asked for through the NAT."""
+        """By the secret, which is asked for through the NAT; or by a token, should Postgres want one."""
         self._open_to(function)
         function.reach_aws()
         self.secret.grant_read(function.role)
+        self.instance.grant_connect(function.role, MASTER)
         function.set(
             DATABASE_AUTH="secret",
-            DATABASE_URL=self.url(),
+            DATABASE_URL=self.url(MASTER),
             DATABASE_SECRET=self.secret.secret_arn,
             DATABASE_CA=CERTIFICATES,
         )

@@ -20,7 +20,7 @@ def handler(_event: dict[str, Any], _context: object) -> dict[str, Any]:
     """
     settings = Settings()
     login, secret = settings.login(timeout=AWS_SECONDS), settings.mlflow_secret(timeout=AWS_SECONDS)
-    report = set_up(login, mlflow=secret).document()
+    report = set_up(login, otherwise=settings.token_login(), mlflow=secret).document()
     # A warning, because Lambda shows nothing below by default, and what changes a database should be seen.
     logger.warning("set up: %s", report)
     return report

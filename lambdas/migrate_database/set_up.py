@@ -51,12 +51,14 @@ class Report:
         return asdict(self)
 
 
-def set_up(login: Login, *, mlflow: Secret | None = None) -> Report:
+def set_up(login: Login, *, otherwise: Login | None = None, mlflow: Secret | None = None) -> Report:
     """Bring a server to what the product needs; without a secret MLflow gets no database.
+
+    Where Postgres refuses `login` it is tried `otherwise`.
 
     Raises SetUpError. One at a time: whoever comes second waits.
     """
-    with _connected(login) as connection:
+    with _connected(login, otherwise) as connection:
         with _step("lock", "try again"):
             connection.execute(f"SET lock_timeout = '{_LOCK_SECONDS}s'")
             connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
@@ -87,9 +89,9 @@ def _bring_schema_up_to_date(connection: Connection) -> tuple[int, list[str]]:
 
 
 @contextmanager
-def _connected(login: Login) -> Iterator[Connection]:
+def _connected(login: Login, otherwise: Login | None) -> Iterator[Connection]:
     with _step("connection", "see DATABASE_URL, the secret, and who may reach Postgres from here"):
-        connection = psycopg.connect(login.conninfo(), autocommit=True, connect_timeout=_CONNECT_SECONDS)
+        connection = _connect(login, otherwise)
     with connection:
         major = connection.info.server_version // 10_000
         if major < MINIMUM_VERSION:
@@ -97,6 +99,19 @@ def _connected(login: Login) -> Iterator[Connection]:
                 f"connection: Postgres {major} is too old: upgrade it to {MINIMUM_VERSION} or newer"
             )
         yield connection
+
+
+def _connect(login: Login, otherwise: Login | None) -> Connection:
+    try:
+        return psycopg.connect(login.conninfo(), autocommit=True, connect_timeout=_CONNECT_SECONDS)
+    except psycopg.OperationalError as refused:
+        if otherwise is None:
+            raise
+        try:
+            return _connect(otherwise, None)
+        except (psycopg.OperationalError, LoginError) as error:
+            refused.add_note(f"; and with a token: {error}")
+            raise refused from error
 
 
 @contextmanager

@@ -3,9 +3,10 @@
 import importlib.util
 from typing import Self
 
+from psycopg.conninfo import make_conninfo
 from pydantic import model_validator
 
-from lambdas.database_login import DatabaseSettings, Secret
+from lambdas.database_login import DatabaseSettings, IamLogin, Secret
 
 
 class Settings(DatabaseSettings):
@@ -20,6 +21,17 @@ class Settings(DatabaseSettings):
         if self.mlflow_database_secret is not None and importlib.util.find_spec("botocore") is None:
             raise ValueError("MLFLOW_DATABASE_SECRET needs botocore: Lambda's Python runtime has it")
         return self
+
+    def token_login(self) -> IamLogin | None:
+        """What to log in with where Postgres refuses the secret's password; None where the URL names nobody.
+
+        From Postgres 16 on whoever makes a role is a member of it, and RDS takes no password from members of
+        `rds_iam`. Whether it counts those who only are members of its members, nobody says: either way in.
+        """
+        known = self._url_parameters()
+        if self.database_auth != "secret" or not (known.get("host") and known.get("user")):
+            return None
+        return IamLogin(make_conninfo(**known))
 
     def mlflow_secret(self, *, timeout: float) -> Secret | None:
         """What MLflow logs in with; AWS may take `timeout` seconds to connect, and to answer."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 from fastapi.routing import APIRoute
 from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
 from mangum.types import LambdaContext, LambdaEvent, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from contract.routes import scope_of
 from lambdas.recommendations_api import errors
@@ -48,6 +49,14 @@ def counted_routes(serves: Serves) -> tuple[str, ...]:
     )
 
 
+def _readable_from(origins: tuple[str, ...], inner: ASGIApp) -> ASGIApp:
+    """The application, with headers that let pages of these origins read what it answers."""
+    # Imported where it is asked for: no other start has to pay for it.
+    from starlette.middleware.cors import CORSMiddleware  # noqa: PLC0415
+
+    return CORSMiddleware(inner, allow_origins=origins, expose_headers=["ETag", "Retry-After", "X-Degraded"])
+
+
 _MALFORMED: Final = errors.PROBLEMS[errors.MalformedRequestError]
 
 
@@ -74,6 +83,7 @@ class Environment:
             logger.warning("AUTHORIZATION is none: whoever reaches this API may do everything")
         self._settings = settings
         self._routes = counted_routes(settings.serves)
+        self._app = _readable_from(settings.cors_origins, app) if settings.cors_origins else app
         self._parts: _Parts | None = None
         self._clock = clock
         self._called_at = 0.0
@@ -186,7 +196,7 @@ class Environment:
             await send(message)
 
         try:
-            await app(scope, receive, send_on)
+            await self._app(scope, receive, send_on)
         except Exception:
             # The caller has got a problem document by now; here the defect is reported, with its trace_id.
             logger.exception("a request failed", extra={FIELDS: {"trace_id": record.trace_id}})

@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AwareDatetime, Field, field_validator
+from pydantic import AwareDatetime, BeforeValidator, Field, field_validator
+from pydantic_settings import NoDecode
 
 from lambdas.database_login import DatabaseSettings
 
@@ -16,6 +17,12 @@ Mode = Literal["iam", "jwt", "api_key", "none"]
 """What may say who calls; `scopes.py` tells what follows from it."""
 
 Serves = Literal["all", "read", "write"]
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
 
 
 class Settings(DatabaseSettings):
@@ -31,6 +38,9 @@ class Settings(DatabaseSettings):
     """Which routes this function answers: `read`, recommendations and what describes them; `write`, events,
     items and what operators do; or `all`. With a function for each, a burst of events keeps no
     answer waiting."""
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = ()
+    """Origins whose pages may read answers in a browser, separated by commas: `https://www.shop.example`.
+    What browsers ask beforehand (`OPTIONS`) is API Gateway's to answer."""
     signing_keys_seconds: float = Field(default=3600, gt=0)
     """How long the keys of `recommendation_id` are good for before they are read again. Less than the time
     between two rotations: ids under the last key but one are refused."""

@@ -74,8 +74,8 @@ class Api:
             answer["statusCode"], answer["headers"], json.loads(answer["body"]) if is_json else answer["body"]
         )
 
-    def get(self, target: str) -> Answer:
-        return self.send(proxy_event("GET", target))
+    def get(self, target: str, headers: Mapping[str, str] | None = None) -> Answer:
+        return self.send(proxy_event("GET", target, headers=headers))
 
     def recommendations(self, user_id: str, limit: int = 10) -> Answer:
         return self.get(f"/v1/users/{user_id}/recommendations?limit={limit}")

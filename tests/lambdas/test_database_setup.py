@@ -26,6 +26,7 @@ from lambdas.migrate_database.handler import handler
 from lambdas.migrate_database.migrate import SQL_FOLDER, migrate
 from lambdas.migrate_database.roles import LOGINS, OWNER
 from lambdas.migrate_database.set_up import Report, set_up
+from lambdas.migrate_database.settings import Settings
 from tests.lambdas.rds import MASTER, PASSWORD, ROLES, SHOP, Rds, running_rds
 from tests.lambdas.versions import execute, load_first
 
@@ -484,6 +485,33 @@ def test_another_set_up_that_takes_too_long_is_told(rds: Rds, monkeypatch: pytes
 def test_a_postgres_that_is_too_old_is_told(rds: Rds, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MINIMUM_VERSION", rds.version + 1)
     failing(rds, f"^connection: Postgres {rds.version} is too old: upgrade it to {rds.version + 1} or newer")
+
+
+def test_where_postgres_refuses_the_password_a_token_is_tried(rds: Rds) -> None:
+    report = set_up(UrlLogin(rds.url().replace(PASSWORD, OTHER)), otherwise=UrlLogin(rds.url()))
+    assert report.roles == [OWNER, *LOGINS]
+
+
+def test_where_the_token_is_refused_too_both_are_told(rds: Rds) -> None:
+    wrong = UrlLogin(rds.url().replace(PASSWORD, OTHER))
+    nowhere = UrlLogin(f"postgresql://{MASTER}@{LOOPBACK}:{free_port()}/{SHOP}")
+    with pytest.raises(SetUpError, match="^connection: .*password authentication failed.*token.*refused"):
+        set_up(wrong, otherwise=nowhere)
+
+
+def test_the_token_is_for_whom_the_url_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    monkeypatch.setenv("DATABASE_AUTH", "secret")
+    monkeypatch.setenv("DATABASE_SECRET", "master")
+    monkeypatch.setenv("DATABASE_CA", str(ROOT / "lambdas/rds_ca.pem"))
+    monkeypatch.setenv("DATABASE_URL", "postgresql://postgres@shop.rds.test:5432/shop?sslmode=verify-full")
+    login = Settings().token_login()
+    assert login is not None
+    assert "DBUser=postgres" in login.conninfo()
+    monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1")
+    assert Settings().token_login() is None
 
 
 def test_a_postgres_that_cannot_be_reached_is_told() -> None:
