@@ -17,12 +17,14 @@ from aws_cdk import App, Stack, Tags, Validations
 from cdk_nag import AwsSolutionsChecks, ServerlessChecks
 
 from infra.advice import advise
+from infra.alarms import AlarmsStack
 from infra.api import ApiStack
 from infra.archives import Archives, is_compiled
 from infra.config import STAGES, Config
 from infra.constructs.custom_resources import explain_singletons
 from infra.data import DataStack
 from infra.errors import ConfigError, DeployError, MissingToolError
+from infra.monitoring import MonitoringStack
 from infra.network import NetworkStack
 
 PROJECT: Final = Path(__file__).parents[1]
@@ -38,7 +40,8 @@ def populate(app: App, config: Config, archives: Archives) -> None:
     network = NetworkStack(**named("network"))
     advise(network, config, compiled=is_compiled())
     data = DataStack(**named("data"), archives=archives, network=network)
-    ApiStack(**named("api"), archives=archives, network=network, data=data, monitoring=None)
+    api = ApiStack(**named("api"), archives=archives, network=network, data=data, monitoring=None)
+    AlarmsStack(**named("alarms"), data=data, api=api, orchestration=None)
     for stack in app.node.children:
         if isinstance(stack, Stack):
             explain_singletons(stack)

@@ -1,6 +1,17 @@
 """Stack: what must not be lost."""
 
-from aws_cdk import Duration, RemovalPolicy, Stack, aws_kms, aws_s3, aws_secretsmanager, triggers
+from aws_cdk import (
+    Duration,
+    RemovalPolicy,
+    Stack,
+    aws_iam,
+    aws_kms,
+    aws_s3,
+    aws_secretsmanager,
+    aws_sns,
+    aws_sns_subscriptions,
+    triggers,
+)
 from constructs import Construct
 
 from contract.s3_layout import DATA_REPORTS_PREFIX, REJECTED_PREFIX
@@ -44,10 +55,40 @@ class DataStack(Stack):
             enable_key_rotation=True,
             removal_policy=RemovalPolicy.RETAIN if config.protected else RemovalPolicy.DESTROY,
         )
+        self.topic = self._make_topic(config.alarm_email)
+        """Who is told of what needs a person."""
         self._make_buckets(config)
         self.database = self._make_database(config, network)
         self.mlflow_secret = self._make_mlflow_secret()
-        self.migration = self._migrate(config, archives, network)
+        self.migrate_database = self._make_migrator(config, archives, network)
+        # Each new version of the function is invoked, and what it raises fails the deployment: this stack is
+        # rolled back, and those that depend on it are never touched.
+        self.migration = triggers.Trigger(
+            self,
+            "Migration",
+            handler=self.migrate_database.function,
+            execute_after=[self.database],
+            timeout=Duration.minutes(15),
+        )
+
+    def _make_topic(self, email: str | None) -> aws_sns.Topic:
+        topic = aws_sns.Topic(
+            self, "Topic", master_key=self.key, enforce_ssl=True, display_name="Shop recommender: alarms"
+        )
+        for service in ("cloudwatch", "events", "budgets"):
+            # Each of them publishes under the topic's key, for this account alone.
+            principal = aws_iam.ServicePrincipal(
+                f"{service}.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": self.account}}
+            )
+            self.key.grant(principal, "kms:Decrypt", "kms:GenerateDataKey*")
+            topic.grant_publish(principal)
+        if email is not None:
+            subscription = topic.add_subscription(aws_sns_subscriptions.EmailSubscription(email))
+            acknowledge(
+                subscription,
+                {"Serverless-SNSRedrivePolicy": "SNS retries mail by itself; a queue has no reader."},
+            )
+        return topic
 
     def _make_buckets(self, config: Config) -> None:
         logs = AccessLogs(self, "AccessLogs", config=config)
@@ -109,7 +150,7 @@ class DataStack(Stack):
         )
         return secret
 
-    def _migrate(self, config: Config, archives: Archives, network: NetworkStack) -> triggers.Trigger:
+    def _make_migrator(self, config: Config, archives: Archives, network: NetworkStack) -> PythonFunction:
         function = PythonFunction(
             self,
             "MigrateDatabase",
@@ -125,12 +166,4 @@ class DataStack(Stack):
         self.database.let_in_as_master(function)
         self.mlflow_secret.grant_read(function.role)
         function.set(MLFLOW_DATABASE_SECRET=self.mlflow_secret.secret_arn)
-        # Each new version of the function is invoked, and what it raises fails the deployment: this stack is
-        # rolled back, and those that depend on it are never touched.
-        return triggers.Trigger(
-            self,
-            "Migration",
-            handler=function.function,
-            execute_after=[self.database],
-            timeout=Duration.minutes(15),
-        )
+        return function

@@ -39,6 +39,7 @@ class PythonFunction(Construct):
     ) -> None:
         """`code` is the folder in `lambdas/`; `name` comes after the deployment's prefix."""
         super().__init__(scope, construct_id)
+        self.timeout = timeout
         full_name = f"{config.prefix}-{name}"
         self.log_group = LogGroup(self, "Logs", config=config, name=f"/aws/lambda/{full_name}")
         self.role = aws_iam.Role(
@@ -108,12 +109,12 @@ class PythonFunction(Construct):
         )
 
     def _explain(self, config: Config) -> None:
-        runtime = "Archives and their bytecode are for Python 3.12, which Lambda supports until October 2028."
+        runtime = "Archives are made for 3.12, which Lambda supports until October 2028."
         reasons = {
             "AwsSolutions-L1": runtime,
             "Serverless-LambdaLatestVersion": runtime,
-            "Serverless-LambdaDLQ": "Callers wait for the answer, and what the schedule asks for is asked again"
-            " five minutes later: there is no event that could be lost.",
+            "Serverless-LambdaDLQ": "Callers wait for the answer, and the schedule asks again five minutes"
+            " later: no event can be lost.",
         }
         if config.tracing:
             # X-Ray knows no resource to name.
