@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -170,6 +169,9 @@ def _as_read(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _sorted_and_distinct(batches: Iterator[pa.RecordBatch], as_of_ms: int | None) -> pa.Table:
+    # Airflow's workers export events, and have no DuckDB.
+    import duckdb  # noqa: PLC0415
+
     reader = pa.RecordBatchReader.from_batches(READ_SCHEMA, batches)
     with duckdb.connect() as connection:
         connection.register("events", reader)

@@ -1,0 +1,169 @@
+"""What Airflow and its tasks may do."""
+
+from aws_cdk import aws_iam, aws_kms, aws_s3
+from constructs import Construct
+
+from contract.s3_layout import (
+    CATALOGUE_PREFIX,
+    DATA_REPORTS_PREFIX,
+    EVENTS_PREFIX,
+    GATES_PREFIX,
+    MODEL_REPORTS_PREFIX,
+    RECOMMENDATIONS_PREFIX,
+    REJECTED_PREFIX,
+)
+from infra.config import Config
+from infra.constructs.explained_role import ExplainedRole
+from infra.constructs.training_role import LOG_GROUP as TRAINING_LOG_GROUP
+from infra.constructs.wildcard import objects
+from infra.data import JOBS_PREFIX
+
+
+class AirflowRole(ExplainedRole):
+    """Of the environment; tasks act as it, too, since MWAA knows no other role for them.
+
+    https://docs.aws.amazon.com/mwaa/latest/userguide/mwaa-create-role.html
+    """
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, config: Config, dags: aws_s3.IBucket, key: aws_kms.IKey
+    ) -> None:
+        super().__init__(
+            scope,
+            construct_id,
+            description=f"{config.prefix}: Airflow and its tasks",
+            services=["airflow", "airflow-env"],
+        )
+        self._config = config
+        self._allow_environment()
+        self._allow_logs()
+        self._allow_reading_dags(dags)
+        self._allow_key(key)
+
+    def let_export(self, events: aws_s3.IBucket) -> None:
+        """Let tasks write events, and what they found wrong with them, and read the catalogue."""
+        self.allow(
+            "WriteEvents",
+            "s3:GetObject",
+            "s3:PutObject",
+            "s3:DeleteObject",
+            "s3:AbortMultipartUpload",
+            on=objects(events, EVENTS_PREFIX, REJECTED_PREFIX, DATA_REPORTS_PREFIX),
+            why="Exports name their files by day and range, and take half-written ones away.",
+        )
+        self.allow(
+            "ReadCatalogue",
+            "s3:GetObject",
+            on=objects(events, CATALOGUE_PREFIX),
+            why="Each version of the catalogue is loaded.",
+        )
+        self.allow("SeeEvents", "s3:ListBucket", on=[events.bucket_arn])
+
+    def let_load(self, recommendations: aws_s3.IBucket) -> None:
+        """Let tasks read versions, and what trainings left beside them."""
+        self.allow(
+            "ReadVersions",
+            "s3:GetObject",
+            on=objects(
+                recommendations, RECOMMENDATIONS_PREFIX, GATES_PREFIX, MODEL_REPORTS_PREFIX, JOBS_PREFIX
+            ),
+            why="Any version may be loaded again.",
+        )
+        self.allow("SeeVersions", "s3:ListBucket", on=[recommendations.bucket_arn])
+
+    def let_train(self, training_role: aws_iam.IRole) -> None:
+        """Let tasks start jobs that act as a role, follow them and stop them."""
+        self.allow(
+            "Train",
+            "sagemaker:CreateTrainingJob",
+            "sagemaker:DescribeTrainingJob",
+            "sagemaker:StopTrainingJob",
+            "sagemaker:AddTags",
+            on=[self.arn("sagemaker", f"training-job/{self._config.prefix}-*")],
+            why="Jobs of this deployment, which begin with its name.",
+        )
+        self.allow(
+            "PassTrainingRole",
+            "iam:PassRole",
+            on=[training_role.role_arn],
+            StringEquals={"iam:PassedToService": "sagemaker.amazonaws.com"},
+        )
+        group = self.arn("logs", f"log-group:{TRAINING_LOG_GROUP}")
+        self.allow(
+            "ReadTrainingLogs",
+            "logs:DescribeLogStreams",
+            "logs:GetLogEvents",
+            on=[f"{group}:*"],
+            why="SageMaker's log group of an account is one for all; in it streams are looked for by name.",
+        )
+
+    def _allow_environment(self) -> None:
+        self.allow(
+            "TellHealth",
+            "airflow:PublishMetrics",
+            on=[self.arn("airflow", f"environment/{self._config.prefix}")],
+        )
+        self.allow(
+            "TellMetrics",
+            "cloudwatch:PutMetricData",
+            on=["*"],
+            why="CloudWatch's metrics are no resource; a condition limits it to Airflow's namespaces.",
+            StringEquals={"cloudwatch:namespace": ["AmazonMWAA", "AWS/MWAA"]},
+        )
+        # The queue lies in an account of AWS's own.
+        self.allow(
+            "Queue",
+            "sqs:ChangeMessageVisibility",
+            "sqs:DeleteMessage",
+            "sqs:GetQueueAttributes",
+            "sqs:GetQueueUrl",
+            "sqs:ReceiveMessage",
+            "sqs:SendMessage",
+            on=[self.arn("sqs", "airflow-celery-*").replace(self._stack.account, "*")],
+            why="MWAA makes the queue in an account of its own, under a name that it tells nobody.",
+        )
+
+    def _allow_logs(self) -> None:
+        self.allow(
+            "Log",
+            "logs:CreateLogGroup",
+            "logs:CreateLogStream",
+            "logs:GetLogEvents",
+            "logs:GetLogGroupFields",
+            "logs:GetLogRecord",
+            "logs:GetQueryResults",
+            "logs:PutLogEvents",
+            on=[self.arn("logs", f"log-group:airflow-{self._config.prefix}-*")],
+            why="The environment's own five log groups.",
+        )
+        self.allow(
+            "SeeAccount",
+            "logs:DescribeLogGroups",
+            "s3:GetAccountPublicAccessBlock",
+            on=["*"],
+            why="Both actions know no resource.",
+        )
+
+    def _allow_reading_dags(self, dags: aws_s3.IBucket) -> None:
+        self.allow(
+            "ReadDags",
+            "s3:GetBucket*",
+            "s3:GetObject*",
+            "s3:List*",
+            on=[dags.bucket_arn, *objects(dags, "")],
+            why="What AWS demands for MWAA, which looks at the bucket's settings, too: nothing but reading.",
+        )
+
+    def _allow_key(self, key: aws_kms.IKey) -> None:
+        region = self._stack.region
+        services = [f"{service}.{region}.amazonaws.com" for service in ("s3", "sns", "sqs")]
+        self.allow(
+            "UseKey",
+            "kms:Decrypt",
+            "kms:DescribeKey",
+            "kms:Encrypt",
+            "kms:GenerateDataKey*",
+            on=[key.key_arn],
+            why="GenerateDataKey and its form without the plain text, as AWS demands for MWAA.",
+            StringEquals={"kms:ViaService": services},
+        )
