@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 PEERS := build/peers
 NOTEBOOK := build/notebook
-GROUPS := api jwt_authorizer infra training postgres notebook
+GROUPS := api jwt_authorizer infra training mlflow postgres notebook
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11
 
 .DEFAULT_GOAL := help
@@ -39,7 +39,7 @@ check: $(INSTALLED) ## the fast checks: format, lint, types, the contract's test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/hadolint training/Dockerfile
+	$(BIN)/hadolint training/Dockerfile infra/mlflow/Dockerfile grafana/Dockerfile grafana/prometheus/Dockerfile
 	$(BIN)/pytest -q tests/contract
 
 test: check ## every check; what CI runs

@@ -26,6 +26,8 @@ from infra.data import DataStack
 from infra.errors import ConfigError, DeployError, MissingToolError
 from infra.monitoring import MonitoringStack
 from infra.network import NetworkStack
+from infra.orchestration import OrchestrationStack
+from infra.training import TrainingStack
 
 PROJECT: Final = Path(__file__).parents[1]
 BUILD: Final = PROJECT / "build"
@@ -40,8 +42,17 @@ def populate(app: App, config: Config, archives: Archives) -> None:
     network = NetworkStack(**named("network"))
     advise(network, config, compiled=is_compiled())
     data = DataStack(**named("data"), archives=archives, network=network)
-    api = ApiStack(**named("api"), archives=archives, network=network, data=data, monitoring=None)
-    AlarmsStack(**named("alarms"), data=data, api=api, orchestration=None)
+    monitoring = (
+        MonitoringStack(**named("monitoring"), network=network, data=data) if config.monitoring else None
+    )
+    api = ApiStack(**named("api"), archives=archives, network=network, data=data, monitoring=monitoring)
+    orchestration = None
+    if monitoring is not None:
+        common = {"network": network, "data": data, "monitoring": monitoring}
+        training = TrainingStack(**named("training"), **common)
+        if config.mwaa:
+            orchestration = OrchestrationStack(**named("orchestration"), **common, training=training, api=api)
+    AlarmsStack(**named("alarms"), data=data, api=api, orchestration=orchestration)
     for stack in app.node.children:
         if isinstance(stack, Stack):
             explain_singletons(stack)

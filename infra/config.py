@@ -222,7 +222,8 @@ class Config(BaseModel):
     oidc_client_secret: Arn | None = None
     """The ARN of a secret in Secrets Manager whose text is that client's."""
     mlflow_image: Image | None = None
-    """An image to run instead of the one that CodeBuild makes of `training/mlflow/Dockerfile`."""
+    """An image to run instead of the one that CodeBuild makes of `infra/mlflow/Dockerfile`. It has `mlflow`
+    and `python` on its PATH, and RDS's certificates at `/etc/ssl/rds_ca.pem`."""
     grafana_image: Image | None = None
     """An image to run instead of the one that CodeBuild makes of `grafana/Dockerfile`."""
     prometheus_image: Image | None = None
