@@ -2,8 +2,8 @@
 
 Whoever starts a job adds `TrainingJobName`, which begins with the deployment's prefix and a hyphen, and
 `HyperParameters`; appends the run's name to `CheckpointConfig.S3Uri`, so that another try of the same run
-goes on and another run starts afresh; and takes the channel `catalogue` away while the bucket has none, because
-SageMaker refuses a channel of nothing.
+goes on and another run starts afresh; and takes the channel `catalogue` away while the bucket has none,
+because SageMaker refuses a channel of nothing.
 """
 
 import re
