@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from infra.app import synthesize
 from infra.archives import Archives
 from infra.config import STAGES, Config
+from infra.stage import synthesize
 
 Template = Mapping[str, Any]
 Templates = Mapping[str, Mapping[str, Template]]
@@ -49,6 +49,4 @@ def read_templates(folder: Path, stage: str) -> dict[str, Template]:
 
 def resources(template: Template, kind: str) -> dict[str, Any]:
     """The resources of a kind, such as `AWS::S3::Bucket`, by logical id."""
-    return {
-        name: resource for name, resource in template["Resources"].items() if resource["Type"] == kind
-    }
+    return {name: resource for name, resource in template["Resources"].items() if resource["Type"] == kind}
