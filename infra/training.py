@@ -116,18 +116,18 @@ def base_image() -> str:
     return f"public.ecr.aws/docker/library/{base}"
 
 
-def code_version() -> str:
+def code_version(project: Path = PROJECT) -> str:
     """What manifests and MLflow call the code: a hash of it, since a deployment need not be of a commit."""
     digest = hashlib.sha256()
-    for file in _sources():
-        digest.update(f"{file.relative_to(PROJECT).as_posix()}\n".encode())
+    for file in _sources(project):
+        digest.update(f"{file.relative_to(project).as_posix()}\n".encode())
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()[:12]
 
 
-def _sources() -> Iterator[Path]:
+def _sources(project: Path) -> Iterator[Path]:
     for name in FILES:
-        path = PROJECT / name
+        path = project / name
         files = path.rglob("*") if path.is_dir() else [path]
         yield from sorted(
             file

@@ -76,7 +76,7 @@ class Airflow(Construct):
             ),
             logging_configuration=self._logging(),
             environment_class=config.mwaa_class,
-            **_sizes(config),
+            **sizes(config),
             # Tasks that run when the environment is updated end by themselves.
             worker_replacement_strategy="GRACEFUL",
             # In the day, and when the night's retrain is long over.
@@ -140,7 +140,7 @@ class Airflow(Construct):
         return f"airflow-{self.name}-{name}"
 
 
-def _sizes(config: Config) -> dict[str, Any]:
+def sizes(config: Config) -> dict[str, Any]:
     """How many there are of each part; the smallest class has one of each, whatever is asked for."""
     if config.mwaa_class == "mw1.micro":
         return dict.fromkeys(

@@ -90,11 +90,16 @@ class AirflowRole(ExplainedRole):
         )
         group = self.arn("logs", f"log-group:{TRAINING_LOG_GROUP}")
         self.allow(
-            "ReadTrainingLogs",
+            "FindTrainingLogs",
             "logs:DescribeLogStreams",
-            "logs:GetLogEvents",
             on=[f"{group}:*"],
-            why="SageMaker's log group of an account is one for all; in it streams are looked for by name.",
+            why="A log group in policies ends with an asterisk; it is the one that SageMaker writes to.",
+        )
+        self.allow(
+            "ReadTrainingLogs",
+            "logs:GetLogEvents",
+            on=[f"{group}:log-stream:{self._config.prefix}-*"],
+            why="The streams of this deployment's jobs, which begin with its name.",
         )
 
     def _allow_environment(self) -> None:

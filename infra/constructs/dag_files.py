@@ -55,7 +55,7 @@ class DagFiles(Construct):
         """`deployment` is what DAGs find in `deployment.json`."""
         super().__init__(scope, construct_id)
         self._deploy(config, bucket, deployment)
-        self.requirements_key = f"requirements/{_digest(REQUIREMENTS)}.txt"
+        self.requirements_key = requirements_key(REQUIREMENTS)
         """Where the requirements are: another content is another object, so that going back is possible."""
         self.requirements_version = self._put_requirements(config, bucket, key)
         """The version of that object, which MWAA is told, because it takes no notice of a changed one."""
@@ -116,6 +116,11 @@ class DagFiles(Construct):
         return resource.get_response_field("VersionId")
 
 
+def requirements_key(file: Path) -> str:
+    """Where requirements of this content are, in the bucket."""
+    return f"requirements/{hashlib.sha256(file.read_bytes()).hexdigest()[:16]}.txt"
+
+
 def imported_files() -> list[str]:
     """The project's files that tasks import or read, `contract/` whole; paths in the project."""
     modules = _files_of(IMPORTED)
@@ -163,7 +168,3 @@ def _as_imported(module: ast.Module) -> ast.Module:
         node for node in module.body if not (isinstance(node, ast.If) and ast.unparse(node.test) in unread)
     ]
     return module
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
