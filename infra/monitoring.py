@@ -133,7 +133,7 @@ class MonitoringStack(Stack):
             description="takes pushed metrics",
             port=PUSHGATEWAY_PORT,
             image=PUSHGATEWAY_IMAGE,
-            health_check=["wget", "-q", "-O", "/dev/null", f"http://127.0.0.1:{PUSHGATEWAY_PORT}/-/ready"],
+            health_check=_asks(f"http://127.0.0.1:{PUSHGATEWAY_PORT}/-/ready"),
             # Two at once would each hold a part of what was pushed.
             alone=True,
         )
@@ -150,7 +150,6 @@ class MonitoringStack(Stack):
             build_args={"PUSHGATEWAY": f"pushgateway.{self._config.namespace}:{PUSHGATEWAY_PORT}"},
             image=self._config.prometheus_image,
         )
-        url = f"http://127.0.0.1:{PROMETHEUS_PORT}"
         server = self._server(
             "Prometheus",
             name="prometheus",
@@ -162,7 +161,7 @@ class MonitoringStack(Stack):
                 "--storage.tsdb.path=/prometheus",
                 f"--storage.tsdb.retention.time={RETENTION_DAYS}d",
             ],
-            health_check=["promtool", "check", "healthy", f"--url={url}"],
+            health_check=_asks(f"http://127.0.0.1:{PROMETHEUS_PORT}/-/ready"),
             # Prometheus doesn't support NFS, which EFS is: reports of damage are of two writers, or of locks
             # and atomic renames that a server lacks. Here one task writes at a time, with time to end well,
             # and EFS has both. At stake is history: nothing that is served reads it. To watch: "corrupt" in
@@ -276,7 +275,6 @@ class MonitoringStack(Stack):
             files=("provisioning", "dashboards"),
             image=self._config.grafana_image,
         )
-        url = f"http://127.0.0.1:{GRAFANA_PORT}{GRAFANA_PATH}/api/health"
         seen = self.load_balancer.url if self.load_balancer else f"http://127.0.0.1:{GRAFANA_PORT}"
         server = self._server(
             "Grafana",
@@ -285,7 +283,7 @@ class MonitoringStack(Stack):
             port=GRAFANA_PORT,
             path=GRAFANA_PATH,
             image=image,
-            health_check=["wget", "-q", "-O", "/dev/null", url],
+            health_check=_asks(f"http://127.0.0.1:{GRAFANA_PORT}{GRAFANA_PATH}/api/health"),
             environment={
                 **GRAFANA_ENVIRONMENT,
                 "GF_SERVER_ROOT_URL": f"{seen}{GRAFANA_PATH}/",
@@ -334,3 +332,8 @@ class MonitoringStack(Stack):
         CfnOutput(
             self, "MlflowUrl", value=f"{self.load_balancer.url}{MLFLOW_PATH}/", description="For people"
         )
+
+
+def _asks(url: str) -> list[str]:
+    """A health check by what the images of Prometheus and Grafana have of Busybox."""
+    return ["wget", "-q", "-O", "/dev/null", url]
