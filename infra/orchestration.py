@@ -97,7 +97,7 @@ class OrchestrationStack(Stack):
         api: ApiStack,
     ) -> dict[str, Any]:
         """What `dags/README.md` says of `deployment.json`."""
-        return {
+        described = {
             "stage": config.stage,
             "region": self.region,
             "prefix": config.prefix,
@@ -112,20 +112,19 @@ class OrchestrationStack(Stack):
             "retrain_schedule": config.retrain_schedule,
             "notification_topic": data.topic.topic_arn,
         }
+        return {name: value for name, value in described.items() if value is not None}
 
 
-def _login(data: DataStack) -> dict[str, str | None]:
+def _login(data: DataStack) -> dict[str, str]:
     """What `lambdas/database_login.py` is told."""
     if isinstance(data.database, RdsDatabase):
         return {
             "database_url": data.database.url(DATABASE_USER),
             "database_auth": "iam",
             "database_ca": CERTIFICATES,
-            "database_secret": None,
         }
     return {
         "database_url": "postgresql://127.0.0.1",
         "database_auth": "secret",
-        "database_ca": None,
         "database_secret": data.database.secret.secret_name,
     }

@@ -115,7 +115,6 @@ class AirflowRole(ExplainedRole):
             why="CloudWatch's metrics are no resource; a condition limits it to Airflow's namespaces.",
             StringEquals={"cloudwatch:namespace": ["AmazonMWAA", "AWS/MWAA"]},
         )
-        # The queue lies in an account of AWS's own.
         self.allow(
             "Queue",
             "sqs:ChangeMessageVisibility",
@@ -124,7 +123,7 @@ class AirflowRole(ExplainedRole):
             "sqs:GetQueueUrl",
             "sqs:ReceiveMessage",
             "sqs:SendMessage",
-            on=[self.arn("sqs", "airflow-celery-*").replace(self._stack.account, "*")],
+            on=[self.arn("sqs", "airflow-celery-*", account="*")],
             why="MWAA makes the queue in an account of its own, under a name that it tells nobody.",
         )
 

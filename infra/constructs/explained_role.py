@@ -31,9 +31,10 @@ class ExplainedRole(aws_iam.Role):
         )
         self._stack = stack
 
-    def arn(self, service: str, resource: str) -> str:
-        """Of a resource in this region and account."""
-        return f"arn:{self._stack.partition}:{service}:{self._stack.region}:{self._stack.account}:{resource}"
+    def arn(self, service: str, resource: str, *, account: str | None = None) -> str:
+        """Of a resource in this region, and in this account unless another one is named."""
+        stack = self._stack
+        return f"arn:{stack.partition}:{service}:{stack.region}:{account or stack.account}:{resource}"
 
     def allow(
         self, sid: str, *actions: str, on: Sequence[str], why: str | None = None, **conditions: Any

@@ -28,7 +28,7 @@ RUN = {
     "TrainingJobName": "shop-dev-retrain-20261130",
     "HyperParameters": Hyperparameters(as_of="2026-11-30T00:00:00Z").strings(),
 }
-GIVEN = {
+GIVEN: dict[str, Any] = {
     "image": "training:1",
     "role": f"arn:aws:iam::{ACCOUNT}:role/training",
     "key": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1",
