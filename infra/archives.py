@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -17,13 +18,8 @@ Make = Callable[[str, Path], None]
 
 def make_for_lambda(name: str, output: Path) -> None:
     """Make it as Lambda runs it. Raises MissingToolError where that can't be done here."""
-    try:
+    with _told_to_the_deployer():
         archive.build(name, output, TARGET)
-    except ArchiveError as error:
-        raise MissingToolError(
-            f"the archive of {name} cannot be made: {error}\n`make setup` installs uv into .venv;"
-            " packages that were never installed on this machine have to be downloaded once"
-        ) from error
 
 
 class Archives:
@@ -45,8 +41,20 @@ class Archives:
 
 
 def is_compiled() -> bool:
-    """Whether there is a Python here that can compile for Lambda's."""
-    return archive.find_interpreter(TARGET) is not None
+    """Whether there is a Python here that can compile for Lambda's. Raises MissingToolError without uv."""
+    with _told_to_the_deployer():
+        return archive.find_interpreter(TARGET) is not None
+
+
+@contextmanager
+def _told_to_the_deployer() -> Iterator[None]:
+    try:
+        yield
+    except ArchiveError as error:
+        raise MissingToolError(
+            f"the functions' archives cannot be made: {error}\n`make setup` installs uv into .venv;"
+            " packages that were never installed on this machine have to be downloaded once"
+        ) from error
 
 
 def fingerprint(name: str) -> str:

@@ -76,7 +76,7 @@ Amount = Annotated[float, BeforeValidator(_no_truth_value), Field(gt=0)]
 Arn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:[a-z0-9-]+:.+$")]
 Url = Annotated[str, Field(pattern=r"^https://[^/\s]+(/\S*)?$")]
 Image = Annotated[str, Field(pattern=r"^\S+[:@]\S+$")]
-VpcId = Annotated[str, Field(pattern=r"^vpc-[0-9a-f]+$")]
+VpcId = Annotated[str, Field(pattern=r"^vpc-([0-9a-f]{8}|[0-9a-f]{17})$")]
 Snapshot = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9:_-]*$")]
 Email = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")]
 
@@ -199,6 +199,8 @@ class Config(BaseModel):
 
     monitoring: bool = True
     """Whether MLflow, pushgateway, Prometheus and Grafana run, on Fargate."""
+    container_insights: bool = False
+    """Whether CloudWatch has CPU and memory of each of these servers; it costs about as much as they do."""
     load_balancer: bool = True
     """Whether people reach Grafana and MLflow through a load balancer. Machines don't need it."""
     monitoring_certificate: Arn | None = None
@@ -239,6 +241,9 @@ class Config(BaseModel):
     """The size of the environment."""
     mwaa_max_workers: Annotated[Positive, Field(le=25)] = 2
     """How many workers it may have."""
+    mwaa_web_server: Literal["private", "public"] = "private"
+    """From where people reach Airflow's pages: out of the VPC alone, as by a VPN, or from the internet.
+    To log in takes IAM in either case."""
     retrain_schedule: str | None = None
     """When the retrain runs, as cron has it, in UTC: `17 3 * * *`. It takes `mwaa`. Without it the DAG runs
     when asked to."""
@@ -358,6 +363,7 @@ STAGE_DEFAULTS: Final[Mapping[Stage, Mapping[str, Any]]] = {
         "throttle_rate": 1000,
         "throttle_burst": 2000,
         "waf": True,
+        "container_insights": True,
         "mwaa": True,
         "retrain_schedule": "17 3 * * *",
     },

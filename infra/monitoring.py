@@ -93,11 +93,18 @@ class MonitoringStack(Stack):
             self,
             "Cluster",
             vpc=network.vpc,
-            container_insights_v2=aws_ecs.ContainerInsights.ENABLED,
+            container_insights_v2=aws_ecs.ContainerInsights.ENABLED
+            if config.container_insights
+            else aws_ecs.ContainerInsights.DISABLED,
             default_cloud_map_namespace=aws_ecs.CloudMapNamespaceOptions(
                 name=config.namespace, vpc=network.vpc
             ),
         )
+        if not config.container_insights:
+            acknowledge(
+                self._cluster,
+                {"AwsSolutions-ECS4": "The setting `container_insights` is off: it costs much."},
+            )
         self.load_balancer = self._make_load_balancer() if config.load_balancer else None
         self.pushgateway = self._make_pushgateway()
         """Takes numbers of what lives too short to be asked for them."""

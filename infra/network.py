@@ -1,6 +1,6 @@
 """Stack: the network."""
 
-from aws_cdk import Stack
+from aws_cdk import CfnWaitConditionHandle, Stack
 from constructs import Construct
 
 from infra.config import Config
@@ -14,4 +14,7 @@ class NetworkStack(Stack):
         super().__init__(scope, construct_id, description="Shop recommender: the network")
         network = Vpc(self, "Network", config=config)
         self.vpc = network.vpc
+        if config.vpc_id is not None:
+            # CloudFormation takes no stack without a resource, and there may be none to make.
+            CfnWaitConditionHandle(self, "Existing")
         self.subnets = network.subnets

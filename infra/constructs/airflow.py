@@ -65,9 +65,7 @@ class Airflow(Construct):
             requirements_s3_object_version=files.requirements_version,
             execution_role_arn=role.role_arn,
             kms_key=key.key_arn,
-            # To log in takes IAM in either case, and here a way into the VPC, too, such as a VPN. The other
-            # mode would open the login page to the internet.
-            webserver_access_mode="PRIVATE_ONLY",
+            webserver_access_mode=f"{config.mwaa_web_server.upper()}_ONLY",
             network_configuration=aws_mwaa.CfnEnvironment.NetworkConfigurationProperty(
                 security_group_ids=[self.security_group.security_group_id],
                 subnet_ids=vpc.select_subnets(subnet_type=subnets.subnet_type, one_per_az=True).subnet_ids[

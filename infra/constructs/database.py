@@ -146,6 +146,8 @@ class RdsDatabase(Construct):
         reasons = {"AwsSolutions-RDS11": "Security group, TLS and IAM decide who connects, not the port."}
         if not config.database_multi_az:
             reasons["AwsSolutions-RDS3"] = "database_multi_az is for stages that have to outlive a zone."
+        if config.database_snapshot:
+            reasons["AwsSolutions-RDS2"] = "It is encrypted as its snapshot was, one of ours by our key."
         if not config.protected:
             reasons["AwsSolutions-RDS10"] = "A deployment that is not protected is meant to be deleted whole."
         acknowledge(self.instance, reasons)

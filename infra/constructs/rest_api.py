@@ -110,7 +110,8 @@ class RestApi(Construct):
                 stage_name=config.stage,
                 throttling_rate_limit=config.throttle_rate,
                 throttling_burst_limit=config.throttle_burst,
-                metrics_enabled=True,
+                # By method they would cost more than a small stage's calls; those of the API come without.
+                metrics_enabled=False,
                 tracing_enabled=config.tracing,
                 logging_level=aws_apigateway.MethodLoggingLevel.ERROR,
                 data_trace_enabled=False,

@@ -4,6 +4,7 @@ from aws_cdk import aws_ec2
 from constructs import Construct
 
 from infra.config import Config
+from infra.constructs.acknowledgement import acknowledge
 from infra.constructs.log_group import LogGroup
 
 
@@ -61,7 +62,7 @@ class Vpc(Construct):
     def _given(self, config: Config) -> aws_ec2.IVpc:
         assert config.vpc_id is not None  # noqa: S101 - asked by who calls
         # Not looked up: synthesis has no credentials.
-        return aws_ec2.Vpc.from_vpc_attributes(
+        vpc = aws_ec2.Vpc.from_vpc_attributes(
             self,
             "Vpc",
             vpc_id=config.vpc_id,
@@ -71,3 +72,8 @@ class Vpc(Construct):
             private_subnet_route_table_ids=list(config.private_route_table_ids) or None,
             public_subnet_ids=list(config.public_subnet_ids) or None,
         )
+        acknowledge(
+            vpc,
+            {"@aws-cdk/aws-ec2:noSubnetRouteTableId": "Nothing asks for the route tables of these subnets."},
+        )
+        return vpc

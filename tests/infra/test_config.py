@@ -119,7 +119,7 @@ def test_a_wrong_value_is_told_by_name_with_what_was_expected(settings: dict[str
     ("settings", "words"),
     [
         ({"nat_gateways": 0}, "nat_gateways=0 leaves no way out"),
-        ({"vpc_id": "vpc-1"}, "vpc_id needs two or more private_subnet_ids"),
+        ({"vpc_id": "vpc-0123abcd"}, "vpc_id needs two or more private_subnet_ids"),
         ({"private_subnet_ids": "subnet-1,subnet-2"}, "private_subnet_ids belongs to an existing VPC"),
         ({"read_concurrency": 30, "write_concurrency": 11}, "take 41 connections, the database has 40 left"),
         ({"database_connections": OTHER_CONNECTIONS}, "expected more than the 40"),
