@@ -7,12 +7,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 PEERS := build/peers
+CDK := node_modules/.package-lock.json
 NOTEBOOK := build/notebook
 GROUPS := api jwt_authorizer infra training mlflow postgres notebook
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop check test test-slow bench bench-quality bench-training bench-api training-image notebook locks format clean
+.PHONY: help setup demo demo-stop check test test-slow bench bench-quality bench-training bench-api training-image notebook cdk locks format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -86,6 +87,14 @@ $(PEERS)/installed: $(INSTALLED) locks/peers.txt
 	@$(PEERS)/bin/python -m pip install --quiet --no-deps --require-hashes --requirement locks/peers.txt
 	@touch $@
 
+cdk: $(CDK) ## the CDK's command line, to deploy with: docs/deploy.md says how
+
+# npm writes this file last.
+$(CDK): $(INSTALLED) package.json package-lock.json
+	@echo "setup: installing the locked command line of the CDK into node_modules …"
+	@$(BIN)/npm ci --loglevel error >/dev/null
+	@touch $@
+
 format: $(INSTALLED) ## put the code into its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -96,5 +105,5 @@ locks: $(INSTALLED) ## compile locks/ anew from pyproject.toml
 	for group in $(GROUPS); do $(COMPILE) --constraint locks/dev.txt --group $$group --output-file locks/$$group.txt || exit 1; done
 
 clean: ## remove all that was installed or built here
-	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) node_modules build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
