@@ -2,38 +2,21 @@
 
 import argparse
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from infra.archives import Archives
+from infra.command_line import require_node, settings_of
 from infra.config import STAGES
-from infra.errors import ConfigError, DeployError, MissingToolError
+from infra.errors import DeployError
 
 BUILD: Final = Path(__file__).parents[1] / "build"
 
 
-def _require_node() -> None:
-    if not shutil.which(os.environ.get("JSII_NODE", "node")):
-        raise MissingToolError(
-            "there is no Node, which the CDK runs on: `make setup` installs one; or put node on PATH"
-        )
-
-
-def _given(pairs: Sequence[str]) -> dict[str, str]:
-    settings = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise ConfigError(f"-c {pair}: expected NAME=VALUE")
-        settings[name] = value
-    return settings
-
-
 def _synthesize(pairs: Sequence[str], output: Path) -> None:
-    _require_node()
+    require_node()
     # Not before: the CDK starts Node as it is imported.
     from infra import stage as stages  # noqa: PLC0415
 
@@ -41,7 +24,7 @@ def _synthesize(pairs: Sequence[str], output: Path) -> None:
     if "CDK_OUTDIR" in os.environ:
         stages.synthesize_for_the_command_line(archives)
         return
-    settings = _given(pairs)
+    settings = settings_of(pairs)
     for stage in [settings["stage"]] if "stage" in settings else STAGES:
         stages.synthesize({**settings, "stage": stage}, output / stage, archives)
         sys.stdout.write(f"{stage}: {output / stage}\n")

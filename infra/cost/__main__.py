@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from infra.command_line import settings_of
 from infra.config import STAGES, Config
 from infra.cost.assumptions import Assumptions, option
 from infra.cost.errors import CostError
@@ -102,14 +103,9 @@ def _assumed(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _settings(pairs: Sequence[str]) -> dict[str, str]:
-    settings = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise ConfigError(f"-c {pair}: expected NAME=VALUE")
-        if name == "stage":
-            raise ConfigError("-c stage: expected --stage instead")
-        settings[name] = value
+    settings = settings_of(pairs)
+    if "stage" in settings:
+        raise ConfigError("-c stage: expected --stage instead")
     return settings
 
 

@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import os
-import shutil
 import sys
 import tempfile
 import zipfile
@@ -12,16 +11,16 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from infra.command_line import require_node
 from infra.cost.deployment import Template
-from infra.errors import DeployError, MissingToolError
+from infra.errors import DeployError
 
 Settings = Mapping[str, str]
 
 
 def synthesize_each(many: Sequence[Settings]) -> list[dict[str, Template]]:
     """The templates for each of several settings, by stack. Raises DeployError."""
-    if not shutil.which(os.environ.get("JSII_NODE", "node")):
-        raise MissingToolError("there is no Node, which the CDK runs on: `make setup` installs one")
+    require_node()
     with (
         tempfile.TemporaryDirectory(prefix="cost-") as folder,
         _told_where_it_fails(Path(folder)) as log,

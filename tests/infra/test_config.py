@@ -213,4 +213,4 @@ def test_nothing_but_the_edge_reads_the_environment() -> None:
         for path in sorted((ROOT / "infra").rglob("*.py"))
         if re.search(r"os\.environ|getenv|try_get_context|get_all_context", path.read_text())
     ]
-    assert readers == ["infra/__init__.py", "infra/app.py", "infra/stage.py"]
+    assert readers == ["infra/__init__.py", "infra/app.py", "infra/command_line.py", "infra/stage.py"]
