@@ -39,7 +39,11 @@ class Vpc(Construct):
         if config.nat_gateways:
             subnets.append(
                 aws_ec2.SubnetConfiguration(
-                    name="public", subnet_type=aws_ec2.SubnetType.PUBLIC, cidr_mask=28
+                    name="public",
+                    subnet_type=aws_ec2.SubnetType.PUBLIC,
+                    cidr_mask=28,
+                    # Only the NAT and the load balancer are here, which bring addresses of their own.
+                    map_public_ip_on_launch=False,
                 )
             )
         vpc = aws_ec2.Vpc(

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from aws_cdk import App, Stack, aws_s3, aws_sns, aws_sns_subscriptions
 
+from infra.archives import Archives
 from infra.config import STAGES
+from infra.nist import findings
 from infra.stage import enforce_rules, feature_flags
-from tests.infra.conftest import Templates, resources
+from tests.infra.conftest import Templates, resources, stand_in
 
 PACKS = {"AwsSolutions", "Serverless"}
 
@@ -209,3 +211,16 @@ def test_the_linter_finds_no_error(stages_folder: Path, stage: str) -> None:
         check=False,
     )
     assert ended.returncode == 0, ended.stdout
+
+
+def test_what_nist_finds_is_reported_and_holds_nothing_up(tmp_path: Path) -> None:
+    found = findings({"stage": "dev"}, Archives(tmp_path, make=stand_in))
+    _, paths = found["NIST.800.53.R5-S3BucketReplicationEnabled"]
+    assert sorted(path.split("/")[1] for path in paths) == [
+        "AccessLogs",
+        "Artifacts",
+        "Dags",
+        "Events",
+        "Recommendations",
+    ]
+    assert all(description for description, _ in found.values())
