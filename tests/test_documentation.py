@@ -33,7 +33,7 @@ def test_every_make_target_that_is_named_exists(target: str) -> None:
 
 # training.container takes no arguments: files tell it everything, and it is tested as a job.
 PROGRAMS = {
-    name for text in DOCUMENTS for name in re.findall(r"python -m ((?:training|lambdas)[\w.]+)", text)
+    name for text in DOCUMENTS for name in re.findall(r"python -m ((?:infra|training|lambdas)[\w.]+)", text)
 } - {"training.container"}
 
 

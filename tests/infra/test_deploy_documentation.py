@@ -172,6 +172,31 @@ def test_costs_are_those_that_were_estimated(stage: str) -> None:
     assert [f"`{stage}`", *for_what, total, floor] in rows("Stage")
 
 
+@pytest.mark.parametrize("stage", ON_AWS)
+@pytest.mark.parametrize(
+    ("bucket", "prefix", "place"),
+    [
+        ("Events", "rejected/", "| S3, `rejected/` |"),
+        ("Events", "data_reports/", "| MLflow and S3, `data_reports/` |"),
+        ("Recommendations", "training-jobs/", "| S3, the training's `model/` folder"),
+        ("Recommendations", "checkpoints/", "| training, `/opt/ml/checkpoints` |"),
+        ("Recommendations", None, "| backups and snapshots of Postgres"),
+    ],
+)
+def test_what_privacy_says_of_expiry_is_what_the_buckets_do(
+    templates: Templates, stage: str, bucket: str, prefix: str | None, place: str
+) -> None:
+    (found,) = [
+        each["Properties"]
+        for name, each in resources(templates[stage]["data"], "AWS::S3::Bucket").items()
+        if name.startswith(bucket)
+    ]
+    (rule,) = [each for each in found["LifecycleConfiguration"]["Rules"] if each.get("Prefix") == prefix]
+    days = rule["ExpirationInDays"] if prefix else rule["NoncurrentVersionExpiration"]["NoncurrentDays"]
+    (line,) = [line for line in (DOCS / "privacy.md").read_text().splitlines() if line.startswith(place)]
+    assert re.search(rf"\b{days} days", line)
+
+
 @pytest.mark.parametrize("commands", [*blocks("sh"), *blocks("bash")])
 def test_the_shell_can_read_every_command(commands: str) -> None:
     subprocess.run(["bash", "-n"], input=commands, text=True, check=True)
