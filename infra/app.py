@@ -9,7 +9,7 @@ from typing import Final
 
 from infra.archives import Archives
 from infra.command_line import require_node, settings_of
-from infra.config import STAGES
+from infra.config import STAGES, Config
 from infra.errors import DeployError
 
 BUILD: Final = Path(__file__).parents[1] / "build"
@@ -25,7 +25,8 @@ def _synthesize(pairs: Sequence[str], output: Path) -> None:
         stages.synthesize_for_the_command_line(archives)
         return
     settings = settings_of(pairs)
-    for stage in [settings["stage"]] if "stage" in settings else STAGES:
+    is_one = bool({"stage", "settings"} & set(settings))
+    for stage in [Config.of(settings).stage] if is_one else STAGES:
         stages.synthesize({**settings, "stage": stage}, output / stage, archives)
         sys.stdout.write(f"{stage}: {output / stage}\n")
 

@@ -1,4 +1,6 @@
-"""The settings of a deployment, typed, frozen and checked; each can be given as `-c NAME=VALUE`.
+"""The settings of a deployment, typed, frozen and checked.
+
+Each can be given as `-c NAME=VALUE`, or stand in a TOML file that `-c settings=FILE` names; the former counts.
 
 Nothing else in `infra/` reads context or environment: stacks and constructs take a `Config`.
 """
@@ -6,7 +8,9 @@ Nothing else in `infra/` reads context or environment: stacks and constructs tak
 import difflib
 import ipaddress
 import re
+import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import (
@@ -75,6 +79,7 @@ Positive = Annotated[int, BeforeValidator(_no_truth_value), Field(ge=1)]
 Amount = Annotated[float, BeforeValidator(_no_truth_value), Field(gt=0)]
 Arn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:[a-z0-9-]+:.+$")]
 Url = Annotated[str, Field(pattern=r"^https://[^/\s]+(/\S*)?$")]
+LocalUrl = Annotated[str, Field(pattern=r"^http://[^/\s]+$")]
 Image = Annotated[str, Field(pattern=r"^\S+[:@]\S+$")]
 VpcId = Annotated[str, Field(pattern=r"^vpc-([0-9a-f]{8}|[0-9a-f]{17})$")]
 Snapshot = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9:_-]*$")]
@@ -223,6 +228,12 @@ class Config(BaseModel):
     """As which client the load balancer asks."""
     oidc_client_secret: Arn | None = None
     """The ARN of a secret in Secrets Manager whose text is that client's."""
+    mlflow_url: LocalUrl | None = None
+    """For `local` alone: where MLflow runs on this machine, because LocalStack runs no containers."""
+    prometheus_url: LocalUrl | None = None
+    """For `local` alone: the same of Prometheus."""
+    pushgateway_url: LocalUrl | None = None
+    """For `local` alone: the same of the pushgateway."""
     mlflow_image: Image | None = None
     """An image to run instead of the one that CodeBuild makes of `infra/mlflow/Dockerfile`. It has `mlflow`
     and `python` on its PATH, and RDS's certificates at `/etc/ssl/rds_ca.pem`."""
@@ -337,6 +348,8 @@ class Config(BaseModel):
         Raises ConfigError that tells every problem at once: the setting, what was given, what is expected.
         """
         given = {name: value for name, value in context.items() if not _is_cdks(name)}
+        if "settings" in given:
+            given = {**_read(Path(given.pop("settings"))), **given}
         stage = given.get("stage")
         if stage not in STAGES:
             told = "is not set" if stage is None else f"is {stage!r}"
@@ -386,6 +399,18 @@ STAGE_DEFAULTS: Final[Mapping[Stage, Mapping[str, Any]]] = {
 
 def _is_cdks(name: str) -> bool:
     return ":" in name or name.startswith("@") or name == "cli-telemetry"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Settings out of a file. Raises ConfigError."""
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"settings={path}: it cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f'settings={path}: expected TOML, lines such as alarm_email = "a@b.c": {error}'
+        ) from None
 
 
 def _explain(problem: dict[str, Any]) -> str:

@@ -160,6 +160,35 @@ def test_every_instance_leaves_connections_for_the_api(instance: str) -> None:
     assert Config.of({"stage": "dev", "database_instance": instance}).max_connections > OTHER_CONNECTIONS
 
 
+def test_settings_may_stand_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "prod.toml"
+    file.write_text(
+        'stage = "prod"\nalarm_email = "a@b.example"\nbudget_usd = 1000\ncors_origins = ["https://a.example"]\n'
+        'waf = false\n\n[tags]\nteam = "web"\n'
+    )
+    config = Config.of({"settings": str(file), "budget_usd": "2000"})
+    assert (config.stage, config.alarm_email, config.waf) == ("prod", "a@b.example", False)
+    assert (config.cors_origins, config.tags) == (("https://a.example",), {"team": "web"})
+    assert config.budget_usd == 2000  # what the command line says counts
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "it cannot be read: No such file or directory"),
+        ("stage: prod", "expected TOML"),
+        ('stage = "prod"\ncolour = "red"', "colour is not a setting"),
+        ('stage = "prod"\nwaf = "maybe"', "waf=maybe: expected a valid boolean"),
+        ('stage = "prod"\n[database]\ninstance = "t4g.micro"', "database is not a setting"),
+    ],
+)
+def test_a_wrong_file_is_told(tmp_path: Path, content: str | None, words: str) -> None:
+    file = tmp_path / "prod.toml"
+    if content is not None:
+        file.write_text(content)
+    assert words in told(settings=str(file))
+
+
 def test_every_setting_says_what_it_is() -> None:
     assert not [name for name, field in Config.model_fields.items() if not field.description]
 
