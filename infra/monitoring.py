@@ -237,6 +237,7 @@ class MonitoringStack(Stack):
             scratch=["/tmp"],  # noqa: S108 - in the container
             load_balanced=self.load_balancer is not None,
             cpu=512,
+            key=self._key,
             memory_mb=2048,
         )
         if isinstance(data.database, RdsDatabase):
@@ -303,6 +304,7 @@ class MonitoringStack(Stack):
             # Nothing of its own is kept: dashboards are the image's, and who may see them is told above.
             scratch=["/tmp", "/var/lib/grafana"],  # noqa: S108 - in the container
             load_balanced=self.load_balancer is not None,
+            key=self._key,
         )
         server.reach(self.prometheus.security_group, PROMETHEUS_PORT, "Prometheus")
         return server

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aws_cdk import Duration, aws_ec2, aws_ecs
+from aws_cdk import Aws, Duration, aws_ec2, aws_ecs, aws_iam, aws_kms
 from constructs import Construct
 
 from infra.config import Config
@@ -37,6 +37,7 @@ class FargateServer(Construct):
         environment: Mapping[str, str] | None = None,
         secrets: Mapping[str, aws_ecs.Secret] | None = None,
         scratch: Sequence[str] = (),
+        key: aws_kms.IKey | None = None,
         alone: bool = False,
         load_balanced: bool = False,
         cpu: int = 256,
@@ -44,9 +45,9 @@ class FargateServer(Construct):
     ) -> None:
         """`name` is its host below the deployment's namespace, `path` what its URL ends with.
 
-        `prepare` has to end well before the server starts. Nothing but the folders in `scratch` can be
-        written to, and they are lost with the task. Where it is `alone`, an update stops the old task before
-        it starts the new one.
+        `secrets` are under `key`. `prepare` has to end well before the server starts. Nothing but the folders
+        in `scratch` can be written to, and they are lost with the task. Where it is `alone`, an update stops
+        the old task before it starts the new one.
         """
         super().__init__(scope, construct_id)
         self.port = port
@@ -88,6 +89,8 @@ class FargateServer(Construct):
                 )
             )
         self.service = aws_ecs.FargateService(
+        if key is not None:
+            self._let_decrypt_secrets(key)
             self,
             "Service",
             cluster=cluster,
@@ -118,6 +121,17 @@ class FargateServer(Construct):
         )
 
     def _make_task(self, cpu: int, memory_mb: int) -> aws_ecs.FargateTaskDefinition:
+    def _let_decrypt_secrets(self, key: aws_kms.IKey) -> None:
+        # The CDK leaves this to the key's policy, and where that is another stack's it leaves it out:
+        # https://github.com/aws/aws-cdk/issues/10160
+        self.task.add_to_execution_role_policy(
+            aws_iam.PolicyStatement(
+                actions=["kms:Decrypt"],
+                resources=[key.key_arn],
+                conditions={"StringEquals": {"kms:ViaService": f"secretsmanager.{Aws.REGION}.amazonaws.com"}},
+            )
+        )
+
         return aws_ecs.FargateTaskDefinition(
             self,
             "Task",

@@ -363,6 +363,19 @@ def test_all_run_on_arm64_powerless_and_on_a_read_only_disk(template: Template) 
         assert task["RuntimePlatform"] == {"CpuArchitecture": "ARM64", "OperatingSystemFamily": "LINUX"}
         assert task["RequiresCompatibilities"] == ["FARGATE"]
     for each in containers(template):
+def test_who_starts_a_server_may_decrypt_its_secrets(template: Template) -> None:
+    readers = {
+        name: policy["Properties"]["PolicyDocument"]["Statement"]
+        for name, policy in resources(template, "AWS::IAM::Policy").items()
+        if "secretsmanager:GetSecretValue" in json.dumps(policy)
+    }
+    assert {name.partition("Task")[0] for name in readers} == {"Mlflow", "Grafana"}
+    for statements in readers.values():
+        (decrypt,) = [each for each in statements if each["Action"] == "kms:Decrypt"]
+        assert "Key" in decrypt["Resource"]["Fn::ImportValue"]
+        assert "secretsmanager." in json.dumps(decrypt["Condition"]["StringEquals"]["kms:ViaService"])
+
+
         assert each["ReadonlyRootFilesystem"] is True
         assert each["LinuxParameters"]["Capabilities"] == {"Drop": ["ALL"]}
 
