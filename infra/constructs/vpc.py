@@ -41,7 +41,8 @@ class Vpc(Construct):
                 aws_ec2.SubnetConfiguration(
                     name="public",
                     subnet_type=aws_ec2.SubnetType.PUBLIC,
-                    cidr_mask=28,
+                    # The least that a load balancer takes.
+                    cidr_mask=27,
                     # Only the NAT and the load balancer are here, which bring addresses of their own.
                     map_public_ip_on_launch=False,
                 )

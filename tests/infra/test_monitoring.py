@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,17 @@ def test_who_pushes_is_let_in_by_a_stack_that_comes_later(templates: Templates, 
     ]
     assert len(pushed) == 1
     assert "Prometheus" in json.dumps(pushed[0]["SourceSecurityGroupId"])
+
+
+@pytest.mark.parametrize("stage", ["dev", "prod"])
+def test_a_load_balancer_has_room_in_the_public_subnets(templates: Templates, stage: str) -> None:
+    public = [
+        subnet["Properties"]["CidrBlock"]
+        for name, subnet in resources(templates[stage]["network"], "AWS::EC2::Subnet").items()
+        if "public" in name
+    ]
+    # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/application-load-balancers.html
+    assert [IPv4Network(cidr).prefixlen for cidr in public] == [27, 27]
 
 
 def test_no_task_has_a_public_address(template: Template) -> None:
