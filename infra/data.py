@@ -67,7 +67,8 @@ class DataStack(Stack):
             self,
             "Migration",
             handler=self.migrate_database.function,
-            execute_after=[self.database],
+            # The function with what is its own, too: its way to Postgres is a resource that it doesn't name.
+            execute_after=[self.database, self.migrate_database],
             timeout=Duration.minutes(15),
         )
 

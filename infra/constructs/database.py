@@ -50,7 +50,12 @@ class RdsDatabase(Construct):
         )
         self.instance = self._make_instance(config, vpc, subnets, key)
         self.host = self.instance.db_instance_endpoint_address
-        self.instance.add_rotation_single_user(automatically_after=Duration.days(30), vpc_subnets=subnets)
+        self.instance.add_rotation_single_user(
+            automatically_after=Duration.days(30),
+            # Else the first rotation runs beside the first migration, whose password may be gone by then.
+            rotate_immediately_on_update=False,
+            vpc_subnets=subnets,
+        )
         self._explain(config)
 
     @property

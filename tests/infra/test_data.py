@@ -98,6 +98,12 @@ def test_the_masters_password_is_changed_every_month(templates: Templates, stage
 
 
 @pytest.mark.parametrize("stage", ON_AWS)
+def test_the_password_stays_while_the_first_migration_runs(templates: Templates, stage: str) -> None:
+    (rotation,) = resources(templates[stage]["data"], "AWS::SecretsManager::RotationSchedule").values()
+    assert rotation["Properties"]["RotateImmediatelyOnUpdate"] is False
+
+
+@pytest.mark.parametrize("stage", ON_AWS)
 def test_postgres_allows_as_many_connections_as_functions_are_counted_by(
     templates: Templates, stage: str
 ) -> None:
@@ -123,6 +129,21 @@ def test_the_schema_is_there_before_whatever_needs_it(templates: Templates, stag
     if stage in ON_AWS:
         (instance,) = resources(templates[stage]["data"], "AWS::RDS::DBInstance")
         assert instance in trigger["DependsOn"]
+
+
+@pytest.mark.parametrize("stage", ON_AWS)
+def test_the_way_to_postgres_is_open_at_both_ends_before_the_migration(
+    templates: Templates, stage: str
+) -> None:
+    template = templates[stage]["data"]
+    (trigger,) = resources(template, "Custom::Trigger").values()
+    for kind in ("AWS::EC2::SecurityGroupIngress", "AWS::EC2::SecurityGroupEgress"):
+        (way,) = [
+            name
+            for name, rule in resources(template, kind).items()
+            if rule["Properties"].get("Description") == "Postgres"
+        ]
+        assert way in trigger["DependsOn"]
 
 
 @pytest.mark.parametrize("stage", ON_AWS)
