@@ -137,7 +137,8 @@ class AlarmsStack(Stack):
             self,
             "PartitionsAhead",
             log_group=function.log_group,
-            filter_pattern=aws_logs.FilterPattern.exists(f"$.measures.{PARTITIONS}"),
+            # As AWS writes it for numbers; the CDK's own `exists` asks for a text.
+            filter_pattern=aws_logs.FilterPattern.literal(f"{{ $.measures.{PARTITIONS} = * }}"),
             metric_namespace=f"{self._config.prefix}/housekeeping",
             metric_name="partitions_ahead_days",
             metric_value=f"$.measures.{PARTITIONS}",

@@ -1,5 +1,6 @@
 """Settings that are each allowed and impossible beside each other."""
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -55,10 +56,12 @@ def _database(config: "Config") -> Iterator[str]:
             f"read_concurrency and write_concurrency take {asked} connections, the database has {left} left"
             f" ({most} less {OTHER_CONNECTIONS} of others): reserve less, or take a larger database_instance"
         )
-    if config.database_max_storage_gb < config.database_storage_gb:
+    # https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_PIOPS.Autoscaling.html
+    least = math.ceil(config.database_storage_gb * 11 / 10)
+    if config.database_max_storage_gb < least:
         yield (
-            f"database_max_storage_gb={config.database_max_storage_gb}: expected at least the"
-            f" {config.database_storage_gb} of database_storage_gb"
+            f"database_max_storage_gb={config.database_max_storage_gb}: expected at least {least}, a tenth"
+            f" more than the {config.database_storage_gb} of database_storage_gb, or RDS refuses it"
         )
     if config.database_secret is not None and config.stage != "local":
         yield "database_secret is for stage=local alone: elsewhere the database has a secret of its own"

@@ -253,6 +253,10 @@ def _preflight(config: Config) -> aws_apigateway.CorsOptions:
     return aws_apigateway.CorsOptions(
         allow_origins=list(config.cors_origins),
         allow_methods=sorted({method for method, _ in SCOPES}),
-        allow_headers=["authorization", "content-type", "if-none-match", "x-api-key"],
+        # With those that a signature by AWS takes beside `authorization`.
+        allow_headers=[
+            *("authorization", "content-type", "if-none-match", "x-api-key"),
+            *("x-amz-content-sha256", "x-amz-date", "x-amz-security-token"),
+        ],
         max_age=Duration.hours(1),
     )

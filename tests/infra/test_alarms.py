@@ -58,6 +58,7 @@ def test_the_alarm_of_partitions_reads_what_housekeeping_logs(templates: Templat
     (filtered,) = resources(templates["dev"]["alarms"], "AWS::Logs::MetricFilter").values()
     (transformation,) = filtered["Properties"]["MetricTransformations"]
     assert transformation["MetricValue"] == f"$.measures.{PARTITIONS}"
+    assert filtered["Properties"]["FilterPattern"] == f"{{ $.measures.{PARTITIONS} = * }}"
 
 
 def test_a_failed_training_of_this_deployment_is_told_and_nobody_elses(templates: Templates) -> None:

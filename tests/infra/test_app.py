@@ -243,6 +243,13 @@ def test_browsers_may_ask_from_the_shops_origin_alone(everything: Mapping[str, M
             assert variables["CORS_ORIGINS"] == "https://www.shop.example"
 
 
+def test_browsers_may_send_what_a_signature_takes(everything: Mapping[str, Mapping[str, Any]]) -> None:
+    preflight = routes(everything["api"])["OPTIONS", "/v1/popular"]
+    headers = preflight["Integration"]["IntegrationResponses"][0]["ResponseParameters"]
+    allowed = headers["method.response.header.Access-Control-Allow-Headers"].strip("'").split(",")
+    assert {"authorization", "x-amz-date", "x-amz-security-token"} < set(allowed)
+
+
 def test_the_apis_own_name_replaces_the_one_that_aws_gives(
     everything: Mapping[str, Mapping[str, Any]],
 ) -> None:

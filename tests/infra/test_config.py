@@ -123,7 +123,7 @@ def test_a_wrong_value_is_told_by_name_with_what_was_expected(settings: dict[str
         ({"private_subnet_ids": "subnet-1,subnet-2"}, "private_subnet_ids belongs to an existing VPC"),
         ({"read_concurrency": 30, "write_concurrency": 11}, "take 41 connections, the database has 40 left"),
         ({"database_connections": OTHER_CONNECTIONS}, "expected more than the 40"),
-        ({"database_storage_gb": 200}, "database_max_storage_gb=100: expected at least the 200"),
+        ({"database_storage_gb": 91}, "database_max_storage_gb=100: expected at least 101"),
         ({"database_secret": "x"}, "database_secret is for stage=local alone"),
         ({"stage": "local", "database_secret": ""}, "stage=local needs database_secret"),
         ({"authorization": "jwt"}, "authorization=jwt needs jwt_issuer"),
