@@ -363,18 +363,6 @@ def test_who_needs_nothing_of_aws_may_do_nothing(template: Template, server: str
     assert not [name for name in policies if name.startswith(f"{server.capitalize()}TaskTaskRole")]
 
 
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-# What they run
-
-
-def test_all_run_on_arm64_powerless_and_on_a_read_only_disk(template: Template) -> None:
-    for task in tasks(template).values():
-        assert task["RuntimePlatform"] == {"CpuArchitecture": "ARM64", "OperatingSystemFamily": "LINUX"}
-        assert task["RequiresCompatibilities"] == ["FARGATE"]
-    for each in containers(template):
 def test_who_starts_a_server_may_decrypt_its_secrets(template: Template) -> None:
     readers = {
         name: policy["Properties"]["PolicyDocument"]["Statement"]
@@ -388,6 +376,18 @@ def test_who_starts_a_server_may_decrypt_its_secrets(template: Template) -> None
         assert "secretsmanager." in json.dumps(decrypt["Condition"]["StringEquals"]["kms:ViaService"])
 
 
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+# What they run
+
+
+def test_all_run_on_arm64_powerless_and_on_a_read_only_disk(template: Template) -> None:
+    for task in tasks(template).values():
+        assert task["RuntimePlatform"] == {"CpuArchitecture": "ARM64", "OperatingSystemFamily": "LINUX"}
+        assert task["RequiresCompatibilities"] == ["FARGATE"]
+    for each in containers(template):
         assert each["ReadonlyRootFilesystem"] is True
         assert each["LinuxParameters"]["Capabilities"] == {"Drop": ["ALL"]}
 
