@@ -234,10 +234,10 @@ class MonitoringStack(Stack):
                 "PGUSER": aws_ecs.Secret.from_secrets_manager(user, "username"),
                 "PGPASSWORD": aws_ecs.Secret.from_secrets_manager(user, "password"),
             },
+            key=self._key,
             scratch=["/tmp"],  # noqa: S108 - in the container
             load_balanced=self.load_balancer is not None,
             cpu=512,
-            key=self._key,
             memory_mb=2048,
         )
         if isinstance(data.database, RdsDatabase):
@@ -301,10 +301,10 @@ class MonitoringStack(Stack):
             secrets={
                 "GF_SECURITY_ADMIN_PASSWORD": aws_ecs.Secret.from_secrets_manager(self._make_admin_password())
             },
+            key=self._key,
             # Nothing of its own is kept: dashboards are the image's, and who may see them is told above.
             scratch=["/tmp", "/var/lib/grafana"],  # noqa: S108 - in the container
             load_balanced=self.load_balancer is not None,
-            key=self._key,
         )
         server.reach(self.prometheus.security_group, PROMETHEUS_PORT, "Prometheus")
         return server

@@ -36,8 +36,8 @@ class FargateServer(Construct):
         health_check: Sequence[str],
         environment: Mapping[str, str] | None = None,
         secrets: Mapping[str, aws_ecs.Secret] | None = None,
-        scratch: Sequence[str] = (),
         key: aws_kms.IKey | None = None,
+        scratch: Sequence[str] = (),
         alone: bool = False,
         load_balanced: bool = False,
         cpu: int = 256,
@@ -88,9 +88,9 @@ class FargateServer(Construct):
                     condition=aws_ecs.ContainerDependencyCondition.SUCCESS,
                 )
             )
-        self.service = aws_ecs.FargateService(
         if key is not None:
             self._let_decrypt_secrets(key)
+        self.service = aws_ecs.FargateService(
             self,
             "Service",
             cluster=cluster,
@@ -120,7 +120,6 @@ class FargateServer(Construct):
             aws_ecs.MountPoint(container_path=path, source_volume=name, read_only=False)
         )
 
-    def _make_task(self, cpu: int, memory_mb: int) -> aws_ecs.FargateTaskDefinition:
     def _let_decrypt_secrets(self, key: aws_kms.IKey) -> None:
         # The CDK leaves this to the key's policy, and where that is another stack's it leaves it out:
         # https://github.com/aws/aws-cdk/issues/10160
@@ -132,6 +131,7 @@ class FargateServer(Construct):
             )
         )
 
+    def _make_task(self, cpu: int, memory_mb: int) -> aws_ecs.FargateTaskDefinition:
         return aws_ecs.FargateTaskDefinition(
             self,
             "Task",
