@@ -19,7 +19,7 @@ def settle_builders(build: ContainerImageBuild, config: Config) -> None:
             _keep_logs(child, build, config)
             _explain_project(child)
         elif isinstance(child, aws_lambda.Function) and child.node.id.startswith(_STARTER):
-            _keep_logs_of_starter(child, config)
+            _keep_logs_of_starter(child, build, config)
             _explain_starter(child)
 
 
@@ -31,11 +31,13 @@ def _keep_logs(project: aws_codebuild.Project, build: ContainerImageBuild, confi
     build.node.find_child("Resource").node.add_dependency(logs)
 
 
-def _keep_logs_of_starter(starter: aws_lambda.Function, config: Config) -> None:
+def _keep_logs_of_starter(starter: aws_lambda.Function, build: ContainerImageBuild, config: Config) -> None:
     group = starter.node.find_child("LogGroup").node.default_child
     assert isinstance(group, aws_logs.CfnLogGroup)  # noqa: S101 - a feature flag in cdk.json makes it
     group.retention_in_days = config.log_retention_days
     group.apply_removal_policy(RemovalPolicy.DESTROY)
+    # So would Lambda by the first call, and CloudFormation would then find the name taken.
+    build.node.find_child("Resource").node.add_dependency(group)
 
 
 def _explain_project(project: aws_codebuild.Project) -> None:

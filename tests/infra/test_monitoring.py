@@ -410,6 +410,20 @@ def test_three_images_are_built_scanned_and_never_overwritten(templates: Templat
         assert "LifecyclePolicy" in repository["Properties"]
 
 
+@pytest.mark.parametrize("stage", ["dev", "prod"])
+def test_builds_wait_for_the_groups_that_their_logs_go_to(templates: Templates, stage: str) -> None:
+    for noun in ("monitoring", "training"):
+        template = templates[stage][noun]
+        groups = {
+            name
+            for name, group in resources(template, "AWS::Logs::LogGroup").items()
+            if "/aws/codebuild/" in json.dumps(group) or "/aws/lambda/" in json.dumps(group)
+        }
+        assert len(groups) == 2
+        for build in resources(template, "Custom::CDKContainerImageBuild").values():
+            assert groups < set(build["DependsOn"])
+
+
 def test_locally_nothing_is_built(templates: Templates) -> None:
     template = templates["local"]["monitoring"]
     assert not resources(template, "Custom::CDKContainerImageBuild")
@@ -743,3 +757,15 @@ def _steady_connections(watcher: psycopg.Connection[Any], database: str) -> tupl
 
 def test_a_second_start_finds_its_tables_up_to_date(mlflow_of_stack: MlflowOfStack) -> None:
     subprocess.run(mlflow_of_stack.prepare, env=mlflow_of_stack.environment, capture_output=True, check=True)
+
+
+def test_locally_machines_find_the_servers_that_run_there(tmp_path: Path) -> None:
+    urls = {f"{name}_url": f"http://127.0.0.1:900{n}" for n, name in enumerate(("mlflow", "pushgateway"))}
+    synthesize({"stage": "local", **urls}, tmp_path / "cdk", Archives(tmp_path / "archives", make=stand_in))
+    api = read_templates(tmp_path / "cdk", "local")["api"]
+    (read,) = (
+        each["Properties"]
+        for each in resources(api, "AWS::Lambda::Function").values()
+        if each["Properties"]["FunctionName"] == "shop-local-api-read"
+    )
+    assert read["Environment"]["Variables"]["PUSHGATEWAY_URL"] == urls["pushgateway_url"]
