@@ -1,19 +1,16 @@
-"""A SageMaker training job on this machine: the container's program under the `/opt/ml` contract.
+"""A training job without SageMaker's API: the container's program under the `/opt/ml` contract, waited for.
 
-What SageMaker does around the container is done here: the channels are downloaded from S3, the
-hyperparameters become strings, the reason of a failure comes from `output/failure`.
+The channels are downloaded from a bucket or a folder, the hyperparameters become strings, the reason of a
+failure comes from `output/failure`. `twin.sagemaker` has the API.
 """
 
-import json
-import signal
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from training.storage import Folder
 from twin.errors import ServerError
-from twin.processes import ending_with_parent, stop_group
+from twin.sagemaker.container import Container
 
 PROGRAM = (sys.executable, "-m", "training.container")
 
@@ -38,33 +35,20 @@ def run_training_job(
     the catalogue, if there are any. The process ends with the call, also when that is interrupted. Raises
     TrainingJobError.
     """
-    _download(events, folder / "input/data/events")
+    container = Container(folder)
+    _download(events, container.channel("events"))
     if catalogue:
-        _download(catalogue, folder / "input/data/catalogue")
-    config = folder / "input/config/hyperparameters.json"
-    config.parent.mkdir(parents=True, exist_ok=True)
-    config.write_text(json.dumps({key: str(value) for key, value in hyperparameters.items()}))
-    (folder / "model").mkdir(exist_ok=True)
-    failure = folder / "output/failure"
-    failure.unlink(missing_ok=True)
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [*ending_with_parent(signal.SIGTERM), *PROGRAM],
-            env={**environment, "SAGEMAKER_BASE_DIR": str(folder), "TRAINING_JOB_NAME": name},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        _download(catalogue, container.channel("catalogue"))
+    container.configure("hyperparameters", {key: str(value) for key, value in hyperparameters.items()})
     try:
-        status = process.wait()
+        container.start(PROGRAM, {**environment, "TRAINING_JOB_NAME": name}, log=log)
+        status = container.wait()
     finally:
-        stop_group(process.pid, signal.SIGTERM, lambda: process.poll() is not None, timeout=10)
-        process.wait()
+        container.stop(timeout=10)
     if status != 0:
-        reason = failure.read_text() if failure.exists() else f"the program ended with status {status}"
+        reason = container.failure or f"the program ended with status {status}"
         raise TrainingJobError(f"{reason} (log: {log})")
-    return folder / "model"
+    return container.model
 
 
 def _download(events: Folder, channel: Path) -> None:
