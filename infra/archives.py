@@ -8,7 +8,7 @@ from typing import Final
 
 from infra.errors import MissingToolError
 from lambdas import archive
-from lambdas.archive import ArchiveError
+from lambdas.archive import ArchiveError, Target
 
 TARGET: Final = archive.LAMBDA["arm64"]
 
@@ -16,22 +16,29 @@ Make = Callable[[str, Path], None]
 """Makes the archive of a function at a path."""
 
 
-def make_for_lambda(name: str, output: Path) -> None:
-    """Make it as Lambda runs it. Raises MissingToolError where that can't be done here."""
+def this_machine() -> Target:
+    """What functions run on under LocalStack: their own Python where there is one, else this one."""
+    target = Target(python=TARGET.python)
     with _told_to_the_deployer():
-        archive.build(name, output, TARGET)
+        return target if archive.find_interpreter(target) is not None else archive.HERE
 
 
 class Archives:
     """Archives in a folder; one that is there already is not made again."""
 
-    def __init__(self, folder: Path, make: Make = make_for_lambda) -> None:
+    def __init__(self, folder: Path, make: Make | None = None, target: Target = TARGET) -> None:
+        """`make` takes the place of what makes real ones for `target`."""
         self._folder = folder
-        self._make = make
+        self._given = make
+        self._target = target
+
+    def made_for(self, target: Target) -> "Archives":
+        """Those in the same folder that run on something else."""
+        return Archives(self._folder, self._given, target)
 
     def path(self, name: str) -> Path:
         """Where the archive of a function is, by its name in `lambdas/`. Raises MissingToolError."""
-        path = self._folder / f"{name}-{fingerprint(name)[:16]}.zip"
+        path = self._folder / f"{name}-{fingerprint(name, self._target)[:16]}.zip"
         if not path.is_file():
             # Beside its place until it is whole: an interrupted synthesis must not leave half of one.
             unfinished = path.with_suffix(".unfinished")
@@ -39,11 +46,18 @@ class Archives:
             unfinished.rename(path)
         return path
 
+    def _make(self, name: str, output: Path) -> None:
+        if self._given is not None:
+            self._given(name, output)
+            return
+        with _told_to_the_deployer():
+            archive.build(name, output, self._target)
 
-def is_compiled() -> bool:
+
+def is_compiled(target: Target = TARGET) -> bool:
     """Whether there is a Python here that can compile for Lambda's. Raises MissingToolError without uv."""
     with _told_to_the_deployer():
-        return archive.find_interpreter(TARGET) is not None
+        return archive.find_interpreter(target) is not None
 
 
 @contextmanager
@@ -57,10 +71,10 @@ def _told_to_the_deployer() -> Iterator[None]:
         ) from error
 
 
-def fingerprint(name: str) -> str:
+def fingerprint(name: str, target: Target = TARGET) -> str:
     """What tells whether an archive is up to date. Raises MissingToolError where a part of it is missing."""
     contents = archive.FUNCTIONS[name]
-    digest = hashlib.sha256(f"{contents} {TARGET} {is_compiled()}".encode())
+    digest = hashlib.sha256(f"{contents} {target} {is_compiled(target)}".encode())
     for path in (Path(archive.__file__), archive.PROJECT / contents.lock, *_files(contents.code)):
         if not path.is_file():
             raise MissingToolError(

@@ -101,6 +101,9 @@ def _monitoring(config: "Config") -> Iterator[str]:
         yield "monitoring_certificate and monitoring_domain need each other"
     if certificate and config.vpc_id is not None and len(config.public_subnet_ids) < 2:
         yield "monitoring_certificate in an existing VPC needs two public_subnet_ids"
+    for name in ("mlflow_url", "prometheus_url", "pushgateway_url"):
+        if getattr(config, name) is not None and config.stage != "local":
+            yield f"{name} is for stage=local alone: elsewhere the server runs on Fargate"
     if config.load_balancer and not config.monitoring:
         yield "monitoring=false leaves nothing to reach: expected load_balancer=false, too"
 

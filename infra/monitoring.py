@@ -139,6 +139,7 @@ class MonitoringStack(Stack):
             name="pushgateway",
             description="takes pushed metrics",
             port=PUSHGATEWAY_PORT,
+            url=self._config.pushgateway_url,
             image=PUSHGATEWAY_IMAGE,
             health_check=_asks(f"http://127.0.0.1:{PUSHGATEWAY_PORT}/-/ready"),
             # Two at once would each hold a part of what was pushed.
@@ -162,6 +163,7 @@ class MonitoringStack(Stack):
             name="prometheus",
             description="asks the pushgateway, and keeps what it is told",
             port=PROMETHEUS_PORT,
+            url=self._config.prometheus_url,
             image=image,
             command=[
                 "--config.file=/etc/prometheus/prometheus.yml",
@@ -212,6 +214,7 @@ class MonitoringStack(Stack):
             description="tracks trainings and models",
             port=MLFLOW_PORT,
             path=MLFLOW_PATH,
+            url=self._config.mlflow_url,
             image=image,
             # A newer MLflow doesn't start with an older one's tables.
             prepare=["mlflow", "db", "upgrade", MLFLOW_STORE],

@@ -15,7 +15,7 @@ from constructs import IConstruct
 from infra.advice import advise
 from infra.alarms import AlarmsStack
 from infra.api import ApiStack
-from infra.archives import Archives, is_compiled
+from infra.archives import Archives, is_compiled, this_machine
 from infra.config import Config
 from infra.constructs.custom_resources import explain_singletons
 from infra.data import DataStack
@@ -33,6 +33,8 @@ def populate(app: App, config: Config, archives: Archives) -> None:
     def named(noun: str) -> dict[str, Any]:
         return {"scope": app, "construct_id": f"{config.prefix}-{noun}", "config": config}
 
+    if config.stage == "local":
+        archives = archives.made_for(this_machine())
     network = NetworkStack(**named("network"))
     advise(network, config, compiled=is_compiled())
     data = DataStack(**named("data"), archives=archives, network=network)

@@ -30,6 +30,7 @@ class FargateServer(Construct):
         description: str,
         port: int,
         path: str = "",
+        url: str | None = None,
         image: BuiltImage | str,
         command: Sequence[str] | None = None,
         prepare: Sequence[str] | None = None,
@@ -45,13 +46,13 @@ class FargateServer(Construct):
     ) -> None:
         """`name` is its host below the deployment's namespace, `path` what its URL ends with.
 
-        `secrets` are under `key`. `prepare` has to end well before the server starts. Nothing but the folders
-        in `scratch` can be written to, and they are lost with the task. Where it is `alone`, an update stops
-        the old task before it starts the new one.
+        `url` is another place where machines find it. `secrets` are under `key`. `prepare` has to end well
+        before the server starts. Nothing but the folders in `scratch` can be written to, and they are lost
+        with the task. Where it is `alone`, an update stops the old task before it starts the new one.
         """
         super().__init__(scope, construct_id)
         self.port = port
-        self.url = f"http://{name}.{config.namespace}:{port}{path}"
+        self.url = url or f"http://{name}.{config.namespace}:{port}{path}"
         """For machines in the VPC."""
         self.security_group = aws_ec2.SecurityGroup(
             self,

@@ -89,5 +89,21 @@ def test_an_archive_that_could_not_be_made_leaves_none_behind(
     assert Archives(tmp_path, make=stand_in).path(NAME).is_file()
 
 
+def test_what_is_made_for_this_machine_has_another_name_and_the_same_folder(tmp_path: Path) -> None:
+    for_lambda = Archives(tmp_path, make=stand_in)
+    here = for_lambda.made_for(module.this_machine())
+    assert here.path(NAME).parent == for_lambda.path(NAME).parent
+    assert here.path(NAME) != for_lambda.path(NAME)
+
+
+def test_this_machine_runs_functions_with_their_own_python_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(archive, "find_interpreter", lambda _: "/somewhere/python")
+    assert module.this_machine() == archive.Target(python="3.12")
+    monkeypatch.setattr(archive, "find_interpreter", lambda _: None)
+    assert module.this_machine() == archive.HERE
+
+
 def test_what_is_made_for_lambda_is_made_for_arm64_and_its_python() -> None:
     assert (module.TARGET.python, module.TARGET.platform) == ("3.12", "aarch64-manylinux_2_28")

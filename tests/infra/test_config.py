@@ -125,6 +125,7 @@ def test_a_wrong_value_is_told_by_name_with_what_was_expected(settings: dict[str
         ({"database_connections": OTHER_CONNECTIONS}, "expected more than the 40"),
         ({"database_storage_gb": 91}, "database_max_storage_gb=100: expected at least 101"),
         ({"database_secret": "x"}, "database_secret is for stage=local alone"),
+        ({"pushgateway_url": "http://127.0.0.1:9091"}, "pushgateway_url is for stage=local alone"),
         ({"stage": "local", "database_secret": ""}, "stage=local needs database_secret"),
         ({"authorization": "jwt"}, "authorization=jwt needs jwt_issuer"),
         ({"authorization": "jwt", "jwt_issuer": "https://i.example"}, "needs jwt_audience or jwt_client_ids"),
