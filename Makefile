@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/installed
 PEERS := build/peers
 CDK := node_modules/.package-lock.json
 NOTEBOOK := build/notebook
-GROUPS := api jwt_authorizer infra training mlflow postgres notebook
+GROUPS := api jwt_authorizer infra training mlflow postgres notebook lambda_runtime
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11
 
 .DEFAULT_GOAL := help
@@ -102,6 +102,7 @@ format: $(INSTALLED) ## put the code into its form
 locks: $(INSTALLED) ## compile locks/ anew from pyproject.toml
 	$(COMPILE) --group dev --output-file locks/dev.txt
 	$(COMPILE) --group peers --output-file locks/peers.txt
+	$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.13 --exclude-newer 2026-04-15 --group localstack --output-file locks/localstack.txt
 	for group in $(GROUPS); do $(COMPILE) --constraint locks/dev.txt --group $$group --output-file locks/$$group.txt || exit 1; done
 
 clean: ## remove all that was installed or built here

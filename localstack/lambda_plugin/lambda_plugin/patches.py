@@ -1,0 +1,38 @@
+"""Where LocalStack itself has to do otherwise; each says why."""
+
+from typing import Any
+
+from localstack.services.cloudformation.engine.v2.change_set_model_preproc import (
+    MOCKED_REFERENCE,
+    ChangeSetModelPreproc,
+)
+from localstack.services.lambda_.invocation.execution_environment import ExecutionEnvironment
+
+
+def apply() -> None:
+    """Once, while LocalStack starts."""
+    _give_placeholders_arns()
+    _obey_log_groups()
+
+
+def _give_placeholders_arns() -> None:
+    # Attributes of what stands in for a resource are all `unknown`, which no policy takes for an ARN.
+    attribute = ChangeSetModelPreproc._deployed_property_value_of  # noqa: SLF001
+
+    def with_arns(self: Any, resource_logical_id: str, property_name: str, *rest: Any, **named: Any) -> Any:
+        value = attribute(self, resource_logical_id, property_name, *rest, **named)
+        if value == MOCKED_REFERENCE and property_name.endswith("Arn"):
+            return f"arn:aws:placeholder:::{resource_logical_id}"
+        return value
+
+    ChangeSetModelPreproc._deployed_property_value_of = with_arns  # noqa: SLF001
+
+
+def _obey_log_groups() -> None:
+    # A function may be told where to log; else log groups would come to be that no stack knows.
+    default = ExecutionEnvironment.get_log_group_name
+
+    def log_group(self: Any) -> Any:
+        return self.function_version.config.logging_config.get("LogGroup") or default(self)
+
+    ExecutionEnvironment.get_log_group_name = log_group
