@@ -154,30 +154,40 @@ class AlarmsStack(Stack):
         )
 
     def _watch_database(self, database: RdsDatabase) -> None:
-        instance, config = database.instance, self._config
+        identifier = database.identifier(self)
+
+        def metric(name: str, statistic: str) -> aws_cloudwatch.Metric:
+            return aws_cloudwatch.Metric(
+                namespace="AWS/RDS",
+                metric_name=name,
+                dimensions_map={"DBInstanceIdentifier": identifier},
+                period=FIVE_MINUTES,
+                statistic=statistic,
+            )
+
         self._alarm(
             "DatabaseStorage",
-            instance.metric_free_storage_space(period=FIVE_MINUTES, statistic="Minimum"),
+            metric("FreeStorageSpace", "Minimum"),
             "Less than 2 GiB are free. Storage grows by itself up to database_max_storage_gb: raise it. Are"
             " posted events exported, and versions retired?",
             below=2 * GIB,
         )
         self._alarm(
             "DatabaseCpu",
-            instance.metric_cpu_utilization(period=FIVE_MINUTES, statistic="Average"),
+            metric("CPUUtilization", "Average"),
             "The database's CPU is above 80 %. Is a load running? Else take a larger database_instance.",
             above=80,
         )
         self._alarm(
             "DatabaseConnections",
-            instance.metric_database_connections(period=FIVE_MINUTES, statistic="Maximum"),
-            f"More than 80 % of the {config.max_connections} connections are taken: lower the reserved"
+            metric("DatabaseConnections", "Maximum"),
+            f"More than 80 % of the {self._config.max_connections} connections are taken: lower the reserved"
             " concurrency or take a larger database_instance.",
-            above=0.8 * config.max_connections,
+            above=0.8 * self._config.max_connections,
         )
         self._alarm(
             "DatabaseMemory",
-            instance.metric_freeable_memory(period=FIVE_MINUTES, statistic="Minimum"),
+            metric("FreeableMemory", "Minimum"),
             "Less than 64 MiB of the database's memory can be freed: it will be slow, or restart. Take a"
             " larger database_instance.",
             below=64 * 2**20,

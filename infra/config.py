@@ -1,6 +1,6 @@
 """The settings of a deployment, typed, frozen and checked.
 
-Each can be given as `-c NAME=VALUE`, or stand in a TOML file that `-c settings=FILE` names; the former counts.
+Each can be given as `-c NAME=VALUE`, or stand in a TOML file that `-c settings=FILE` names; the first counts.
 
 Nothing else in `infra/` reads context or environment: stacks and constructs take a `Config`.
 """
@@ -175,8 +175,9 @@ class Config(BaseModel):
     waf: bool = False
     """Whether a web application firewall stands before the API: AWS's common rules, and a limit for each
     address."""
-    waf_rate_limit: Annotated[Positive, Field(ge=10)] = 3000
-    """Requests that one address may send in five minutes."""
+    waf_rate_limit: Annotated[Positive, Field(ge=10)] | None = None
+    """Requests that one address may send in five minutes. Default: all that `throttle_rate` lets through,
+    because where the shop's own servers call, few addresses are all visitors."""
     domain_name: str | None = None
     """A name of the shop's own for the API, with `domain_certificate`."""
     domain_certificate: Arn | None = None
@@ -334,6 +335,11 @@ class Config(BaseModel):
     def namespace(self) -> str:
         """Below this name the servers are found in the VPC, such as `pushgateway.shop-dev.internal`."""
         return f"{self.prefix}.internal"
+
+    @property
+    def requests_of_an_address(self) -> int:
+        """That the firewall lets through in five minutes."""
+        return self.waf_rate_limit or max(10, int(300 * self.throttle_rate))
 
     @property
     def max_connections(self) -> int:

@@ -231,7 +231,7 @@ class MonitoringStack(Stack):
                 "PGSSLROOTCERT": "/etc/ssl/rds_ca.pem",
                 "AWS_DEFAULT_REGION": self.region,
                 # LocalStack has no Postgres, and runs no tasks that would miss it.
-                "PGHOST": data.database.host if isinstance(data.database, RdsDatabase) else "127.0.0.1",
+                "PGHOST": data.database.host(self) if isinstance(data.database, RdsDatabase) else "127.0.0.1",
             },
             secrets={
                 "PGUSER": aws_ecs.Secret.from_secrets_manager(user, "username"),

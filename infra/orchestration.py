@@ -84,7 +84,7 @@ class OrchestrationStack(Stack):
         role.allow("TryVersion", "lambda:InvokeFunction", on=[api.read.alias.function_arn])
         role.allow("TellPeople", "sns:Publish", on=[data.topic.topic_arn])
         if isinstance(data.database, RdsDatabase):
-            data.database.instance.grant_connect(role, DATABASE_USER)
+            data.database.allow_tokens(role, user=DATABASE_USER)
         else:
             data.database.secret.grant_read(role)
         return role
@@ -106,7 +106,7 @@ class OrchestrationStack(Stack):
             "mlflow_tracking_uri": monitoring.mlflow.url,
             "pushgateway_url": monitoring.pushgateway.url,
             "prometheus_url": monitoring.prometheus.url,
-            **_login(data),
+            **_login(data, self),
             "read_function": api.read.alias.function_arn,
             "housekeeping_function": api.housekeeping.function.function_name,
             "retrain_schedule": config.retrain_schedule,
@@ -115,11 +115,11 @@ class OrchestrationStack(Stack):
         return {name: value for name, value in described.items() if value is not None}
 
 
-def _login(data: DataStack) -> dict[str, str]:
+def _login(data: DataStack, reader: Construct) -> dict[str, str]:
     """What `lambdas/database_login.py` is told."""
     if isinstance(data.database, RdsDatabase):
         return {
-            "database_url": data.database.url(DATABASE_USER),
+            "database_url": data.database.url(DATABASE_USER, reader),
             "database_auth": "iam",
             "database_ca": CERTIFICATES,
         }

@@ -2,13 +2,24 @@
 
 from typing import Any, Final, Protocol
 
-from aws_cdk import Duration, RemovalPolicy, aws_ec2, aws_kms, aws_rds, aws_secretsmanager
-from constructs import Construct
+from aws_cdk import (
+    ArnFormat,
+    Duration,
+    RemovalPolicy,
+    Stack,
+    aws_ec2,
+    aws_iam,
+    aws_kms,
+    aws_rds,
+    aws_secretsmanager,
+)
+from constructs import Construct, IConstruct
 
 from infra.config import Config
 from infra.constructs.acknowledgement import acknowledge
 from infra.constructs.log_group import retention
 from infra.constructs.python_function import PythonFunction
+from infra.constructs.shared_value import SharedValue
 
 NAME: Final = "shop"
 MASTER: Final = "postgres"
@@ -49,7 +60,15 @@ class RdsDatabase(Construct):
             self, "SecurityGroup", vpc=vpc, allow_all_outbound=False, description=f"{config.prefix}: Postgres"
         )
         self.instance = self._make_instance(config, vpc, subnets, key)
-        self.host = self.instance.db_instance_endpoint_address
+        # A restored database is another one, with another address.
+        self._host, self._identifier, self._resource_id = (
+            SharedValue(self, name, name=f"/{config.prefix}/database/{name.lower()}", value=value)
+            for name, value in {
+                "Host": self.instance.db_instance_endpoint_address,
+                "Identifier": self.instance.instance_identifier,
+                "ResourceId": self.instance.instance_resource_id or "",
+            }.items()
+        )
         self.instance.add_rotation_single_user(
             automatically_after=Duration.days(30),
             # Else the first rotation runs beside the first migration, whose password may be gone by then.
@@ -64,25 +83,43 @@ class RdsDatabase(Construct):
         assert self.instance.secret is not None  # noqa: S101 - both ways of making the instance make it
         return self.instance.secret
 
-    def url(self, user: str) -> str:
+    def host(self, reader: IConstruct) -> str:
+        """The address."""
+        return self._host.read(reader)
+
+    def identifier(self, reader: IConstruct) -> str:
+        """What RDS calls the instance."""
+        return self._identifier.read(reader)
+
+    def url(self, user: str, reader: IConstruct) -> str:
         """Where Postgres is, as libpq understands it, without a password."""
-        return f"postgresql://{user}@{self.host}:{PORT}/{NAME}?sslmode=verify-full"
+        return f"postgresql://{user}@{self.host(reader)}:{PORT}/{NAME}?sslmode=verify-full"
+
+    def allow_tokens(self, role: aws_iam.Role, *, user: str) -> None:
+        """Let a role make tokens that log in as a user."""
+        arn = Stack.of(role).format_arn(
+            service="rds-db",
+            resource="dbuser",
+            resource_name=f"{self._resource_id.read(role)}/{user}",
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        )
+        role.add_to_policy(aws_iam.PolicyStatement(actions=["rds-db:connect"], resources=[arn]))
 
     def let_in(self, function: PythonFunction, *, user: str) -> None:
         """By a token of IAM for each new connection, which is signed without a call."""
         self._open_to(function)
-        self.instance.grant_connect(function.role, user)
-        function.set(DATABASE_AUTH="iam", DATABASE_URL=self.url(user), DATABASE_CA=CERTIFICATES)
+        self.allow_tokens(function.role, user=user)
+        function.set(DATABASE_AUTH="iam", DATABASE_URL=self.url(user, function), DATABASE_CA=CERTIFICATES)
 
     def let_in_as_master(self, function: PythonFunction) -> None:
         """By the secret, which is asked for through the NAT; or by a token, should Postgres want one."""
         self._open_to(function)
         function.reach_aws()
         self.secret.grant_read(function.role)
-        self.instance.grant_connect(function.role, MASTER)
+        self.allow_tokens(function.role, user=MASTER)
         function.set(
             DATABASE_AUTH="secret",
-            DATABASE_URL=self.url(MASTER),
+            DATABASE_URL=self.url(MASTER, function),
             DATABASE_SECRET=self.secret.secret_arn,
             DATABASE_CA=CERTIFICATES,
         )

@@ -31,7 +31,7 @@ class Firewall(Construct):
             default_action={"allow": {}},
             visibility_config=_visible(config.prefix),
             rules=[
-                _rate_limit(config.waf_rate_limit),
+                _rate_limit(config.requests_of_an_address),
                 *(_managed(name, priority) for priority, name in enumerate(MANAGED, start=1)),
             ],
         )

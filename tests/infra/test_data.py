@@ -1,5 +1,6 @@
 """Buckets, database, secrets: encrypted, private, kept where they have to be."""
 
+import json
 from typing import Any
 
 import pytest
@@ -115,6 +116,29 @@ def test_postgres_allows_as_many_connections_as_functions_are_counted_by(
         for function in resources(templates[stage]["api"], "AWS::Lambda::Function").values()
     ]
     assert sum(reserved) < most
+
+
+@pytest.mark.parametrize("stage", ON_AWS)
+def test_nothing_of_the_database_is_exported_that_a_restored_one_would_change(
+    templates: Templates, stage: str
+) -> None:
+    # CloudFormation refuses to change an export in use, and so would refuse to replace the database.
+    template = templates[stage]["data"]
+    (instance,) = resources(template, "AWS::RDS::DBInstance")
+    assert not [
+        name for name, output in template["Outputs"].items() if instance in json.dumps(output["Value"])
+    ]
+    shared = {
+        parameter["Properties"]["Name"] for parameter in resources(template, "AWS::SSM::Parameter").values()
+    }
+    read = {
+        parameter["Default"]
+        for stack in templates[stage].values()
+        for parameter in stack.get("Parameters", {}).values()
+        if f"/shop-{stage}/database/" in str(parameter.get("Default"))
+    }
+    assert read == shared
+    assert len(shared) == 3
 
 
 def test_the_key_turns_every_year(templates: Templates) -> None:

@@ -365,7 +365,7 @@ def test_tasks_connect_as_retrain_and_try_versions_by_the_alias_that_the_api_inv
     document = json.loads((dags["prod"] / "deployment.json").read_text())
     (connecting,) = [each for each in role.statements if each["Action"] == "rds-db:connect"]
     assert connecting["Resource"].endswith("/retrain")
-    assert ":dbuser:databaseinstance" in connecting["Resource"].lower()
+    assert "databaseresourceid" in connecting["Resource"].lower()
     assert role.allow("lambda:InvokeFunction", document["read_function"])
     assert role.allow("sns:Publish", document["notification_topic"])
 
