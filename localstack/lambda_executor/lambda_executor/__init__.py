@@ -9,11 +9,13 @@ from lambda_executor.errors import (
     ExecutorError,
     FunctionStoppedError,
     ImpatientError,
+    NoInterpreterError,
     RequestTooLargeError,
     StartError,
     TooManyRequestsError,
 )
 from lambda_executor.function import Function
+from lambda_executor.interpreter import find_python
 from lambda_executor.invocation import InvocationResult
 
 __all__ = [
@@ -23,7 +25,9 @@ __all__ = [
     "FunctionStoppedError",
     "ImpatientError",
     "InvocationResult",
+    "NoInterpreterError",
     "RequestTooLargeError",
     "StartError",
     "TooManyRequestsError",
+    "find_python",
 ]

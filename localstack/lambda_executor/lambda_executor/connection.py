@@ -60,14 +60,12 @@ class Connection:
         body: bytes = b"",
         headers: Mapping[str, str] | None = None,
         *,
-        content_type: str = "application/json",
+        content_type: str | None = "application/json",
     ) -> None:
         """Send an answer at once. Raises OSError where nobody is there to receive it."""
-        lines = [
-            f"HTTP/1.1 {status.value} {status.phrase}",
-            f"Content-Type: {content_type}",
-            f"Content-Length: {len(body)}",
-        ]
+        lines = [f"HTTP/1.1 {status.value} {status.phrase}", f"Content-Length: {len(body)}"]
+        if content_type is not None:
+            lines.append(f"Content-Type: {content_type}")
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
         self._socket.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
 

@@ -2,6 +2,7 @@
 
 ExecutorError
 ├── StartError              no process could be started
+├── NoInterpreterError      no Python of the wanted version
 ├── TooManyRequestsError    every environment stayed busy
 ├── ImpatientError          the caller's patience ended before the invocation did
 ├── RequestTooLargeError    the event is larger than Lambda takes
@@ -15,6 +16,10 @@ class ExecutorError(Exception):
 
 class StartError(ExecutorError):
     """The process of an execution environment could not be started."""
+
+
+class NoInterpreterError(ExecutorError):
+    """No interpreter of the wanted version is there, or none that has the runtime client."""
 
 
 class TooManyRequestsError(ExecutorError):

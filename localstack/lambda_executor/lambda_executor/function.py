@@ -4,7 +4,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn, Self
 
@@ -17,7 +17,9 @@ from lambda_executor.errors import (
     TooManyRequestsError,
 )
 from lambda_executor.invocation import Invocation, InvocationResult, Outcome
+from lambda_executor.layers import Opt
 from lambda_executor.logs import LogSink
+from lambda_executor.memory import can_tell
 from lambda_executor.runtime_api import MAX_PAYLOAD
 
 
@@ -44,15 +46,21 @@ class Function:
         name: str = "function",
         log_file: Path | None = None,
         on_log: Callable[[str], None] | None = None,
+        layers: Sequence[Path] = (),
+        limit_memory: bool = False,
     ) -> None:
         """Nothing is started yet.
 
         `python` needs `awslambdaric`. `log_file` is appended to; `on_log` hears every line, in one thread.
         `stop_grace` is how long an environment with an extension may take to end after SIGTERM. Lambda
-        itself allows 10 s for `init_timeout`, on a machine with less else to do.
+        itself allows 10 s for `init_timeout`, on a machine with less else to do. Of the folders in `layers`
+        the last lies on top. With `limit_memory`, on Linux, `memory_mb` is a limit.
         """
         if concurrency < 1:
             raise ValueError("concurrency must be at least 1")
+        if limit_memory and not can_tell():
+            raise ValueError("limit_memory needs /proc, which only Linux has; leave it out")
+        self._opt = Opt(layers)
         self.configuration = Configuration(
             handler=handler,
             code=code.absolute(),
@@ -61,7 +69,9 @@ class Function:
             timeout=timeout,
             init_timeout=init_timeout,
             memory_mb=memory_mb,
+            limit_memory=limit_memory,
             name=name,
+            opt=self._opt.folder,
         )
         self.concurrency = concurrency
         self._queue_timeout = queue_timeout
@@ -90,7 +100,7 @@ class Function:
     @property
     def pids(self) -> list[int]:
         """The processes that run."""
-        return [environment.pid for environment in self.environments]
+        return [environment.pid for environment in self.environments if environment.has_runtime]
 
     def invoke(
         self,
@@ -154,6 +164,7 @@ class Function:
         for thread in list(self._left_behind):
             thread.join()
         self._log_sink.close()
+        self._opt.close()
 
     def _acquire(self, until: float | None) -> tuple[Environment, bool]:
         """An environment that nobody else uses, and whether it is a new one."""
@@ -208,12 +219,15 @@ class Function:
         self, environment: Environment, invocation: Invocation, outcome: Outcome, *, cold: bool
     ) -> InvocationResult | None:
         """Free the environment, or end it; None where another one has to take the event."""
+        outcome = environment.verdict(invocation, outcome)
         if outcome.ends_environment:
-            environment.kill()
+            environment.stop(outcome.shutdown_reason)
         logs = environment.take_logs()
         self._release(environment)
         if outcome.ends_environment and self._is_stopped:
             raise FunctionStoppedError(f"{self.configuration.name} was stopped during an invocation")
+        if outcome.start_error is not None:
+            raise outcome.start_error
         if outcome.is_lost:
             return None
         return InvocationResult(
@@ -237,9 +251,9 @@ class Function:
         """See an invocation through that nobody waits for any more."""
 
         def see_through() -> None:
-            outcome = invocation.wait(until=None)
+            outcome = environment.verdict(invocation, invocation.wait(until=None))
             if outcome.ends_environment:
-                environment.kill()
+                environment.stop(outcome.shutdown_reason)
             environment.take_logs()
             self._release(environment)
             self._left_behind.discard(thread)

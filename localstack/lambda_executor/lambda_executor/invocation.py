@@ -7,7 +7,7 @@ import time
 import uuid
 from dataclasses import dataclass, field
 
-from lambda_executor.errors import ImpatientError
+from lambda_executor.errors import ImpatientError, StartError
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,10 @@ class Outcome:
     """The process is gone or useless: nothing may reach it any more."""
     is_lost: bool = False
     """The event never reached the process, so another environment may take it."""
+    start_error: StartError | None = None
+    """There is no process: this is raised instead."""
+    shutdown_reason: str = "failure"
+    """What extensions are told where this ends the environment."""
 
 
 def failure(error_type: str, message: str, request_id: str) -> bytes:
@@ -106,4 +110,5 @@ class Invocation:
             ),
             is_error=True,
             ends_environment=True,
+            shutdown_reason="timeout",
         )

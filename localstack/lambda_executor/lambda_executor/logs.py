@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class LogPipe:
-    """The read end of the pipe that a process writes to.
+    """The pipe that the processes of an environment write to, and its read end.
 
     A thread reads whenever something comes. Whoever needs all that was written so far (an answer came,
     so its log lines did) calls `take`, which reads the rest itself instead of waiting for the thread.
@@ -36,8 +36,7 @@ class LogPipe:
         self._reader = threading.Thread(target=self._read, name="lambda-logs", daemon=True)
 
     def start(self) -> None:
-        """Begin to read; the process has its own copy of the write end by now."""
-        os.close(self.write_end)
+        """Begin to read."""
         self._reader.start()
 
     def take(self) -> str:
@@ -51,10 +50,8 @@ class LogPipe:
     def close(self) -> None:
         """Read what is there and stop; does not wait for others that hold the pipe open."""
         os.close(self._wake_write_end)
-        if self._reader.ident is None:
-            os.close(self.write_end)
-        else:
-            self._reader.join()
+        self._reader.join()
+        os.close(self.write_end)
         with self._lock:
             self._drain()
             if self._line:

@@ -13,11 +13,13 @@ import re
 import socket
 import threading
 import uuid
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
+from typing import Any
 
 from lambda_executor.configuration import Configuration
 from lambda_executor.connection import BadRequestError, Connection, Request
+from lambda_executor.extensions import Extension, Extensions, RefusedError, identifier_in
 from lambda_executor.invocation import Invocation, Outcome
 
 MAX_PAYLOAD = 6 * 1024 * 1024
@@ -26,32 +28,43 @@ MAX_RESPONSE = MAX_PAYLOAD + 100
 """Bytes of its answer, as Lambda counts them."""
 
 _LOOPBACK = "127.0.0.1"
-_NEXT = "/2018-06-01/runtime/invocation/next"
-_RESULT = re.compile(r"/2018-06-01/runtime/invocation/([^/]+)/(response|error)")
-_INIT_ERROR = "/2018-06-01/runtime/init/error"
-_REGISTER = "/2020-01-01/extension/register"
-_EVENT_NEXT = "/2020-01-01/extension/event/next"
-
-
-@dataclass(eq=False)
-class _Extension:
-    """A part of the process that takes events of its own."""
-
-    events: frozenset[str]
-    id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    waiting: Connection | None = None
+_Answer = Callable[[Connection, Request, re.Match[str]], None]
+_TAKEN = b'{"status":"OK"}\n'
 
 
 class RuntimeApi:
-    """A server on a free loopback port; `offer` gives it one invocation at a time."""
+    """A server on a free loopback port; `offer` gives it one invocation at a time.
 
-    def __init__(self, configuration: Configuration) -> None:
+    `on_registered` is called, in a thread, once the last of the `external` extensions has registered.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        external: Iterable[str] = (),
+        on_registered: Callable[[], None] = lambda: None,
+    ) -> None:
         self._configuration = configuration
+        self._on_registered = on_registered
+        self._routes: list[tuple[str, re.Pattern[str], _Answer]] = [
+            ("GET", re.compile("/2018-06-01/runtime/invocation/next"), self._next),
+            ("POST", re.compile("/2018-06-01/runtime/invocation/([^/]+)/(response|error)"), self._result),
+            ("POST", re.compile("/2018-06-01/runtime/init/error"), self._init_error),
+            ("POST", re.compile("/2020-01-01/extension/register"), self._register),
+            ("GET", re.compile("/2020-01-01/extension/event/next"), self._event_next),
+            ("POST", re.compile("/2020-01-01/extension/(init|exit)/error"), self._extension_failed),
+        ]
         self._lock = threading.Lock()
         self._runtime: Connection | None = None
         self._invocation: Invocation | None = None
-        self._extensions: dict[str, _Extension] = {}
-        self._is_registration_open = True
+        self._answered: str | None = None
+        self._failed_start: Outcome | None = None
+        self._extensions = Extensions(external)
+        self._is_initialized = False
+        self._shutdown_event: dict[str, Any] | None = None
+        self._extension_error: str | None = None
+        self._takes_invocations = True
         self._is_closed = False
         self._connections: dict[Connection, threading.Thread] = {}
         self._listener = socket.create_server((_LOOPBACK, 0))
@@ -64,32 +77,62 @@ class RuntimeApi:
     @property
     def has_extension(self) -> bool:
         """Whether an extension has registered, which makes Lambda announce the end with SIGTERM."""
-        return bool(self._extensions)
+        return bool(self._extensions.registered)
+
+    @property
+    def extension_error(self) -> str | None:
+        """The type of the error that an extension told of before it ended, if one did."""
+        return self._extension_error
 
     def offer(self, invocation: Invocation) -> bool:
         """Have the runtime receive this as soon as it asks; False where it will never ask again."""
         with self._lock:
-            if self._is_closed:
+            if not self._takes_invocations:
                 return False
+            if self._failed_start is not None:
+                invocation.settle(self._failed_start)
+                return True
             self._invocation = invocation
             self._deliver()
             return True
 
-    def close(self) -> Invocation | None:
-        """Stop serving, and give back the invocation that has no outcome."""
+    def retract(self) -> Invocation | None:
+        """Give back the invocation that has no outcome, and take no other."""
         with self._lock:
-            was_closed, self._is_closed = self._is_closed, True
+            self._takes_invocations = False
             invocation, self._invocation = self._invocation, None
-        if not was_closed:
-            # Closing a listener does not wake the thread that accepts from it; a connection does.
-            with contextlib.suppress(OSError), socket.create_connection(self._listener.getsockname()):
-                pass
-            self._acceptor.join()
-            self._listener.close()
-            for connection, thread in list(self._connections.items()):
-                connection.interrupt()
-                thread.join()
-        return invocation
+            return invocation
+
+    def announce_shutdown(self, reason: str, *, deadline: int) -> set[str]:
+        """Tell the external extensions that asked for it; their names.
+
+        `reason` is `spindown`, `timeout` or `failure`, `deadline` in milliseconds of the epoch. Who is
+        busy is told when it asks for its next event.
+        """
+        with self._lock:
+            self._shutdown_event = {
+                "eventType": "SHUTDOWN",
+                "shutdownReason": reason,
+                "deadlineMs": deadline,
+            }
+            told = [extension for extension in self._extensions.registered if extension.takes_shutdown]
+            for extension in told:
+                _tell(extension, self._shutdown_event)
+        return {extension.name for extension in told}
+
+    def close(self) -> None:
+        """Stop serving."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        # Closing a listener does not wake the thread that accepts from it; a connection does.
+        with contextlib.suppress(OSError), socket.create_connection(self._listener.getsockname()):
+            pass
+        self._acceptor.join()
+        self._listener.close()
+        for connection, thread in list(self._connections.items()):
+            connection.interrupt()
+            thread.join()
 
     def _accept(self) -> None:
         while True:
@@ -116,29 +159,24 @@ class RuntimeApi:
         with self._lock:
             if self._runtime is connection:
                 self._runtime = None
-            for extension in self._extensions.values():
-                if extension.waiting is connection:
-                    extension.waiting = None
+            self._extensions.forget(connection)
         self._connections.pop(connection, None)
         connection.close()
 
     def _answer(self, connection: Connection, request: Request) -> None:
-        if (request.method, request.path) == ("GET", _NEXT):
-            self._next(connection)
-        elif request.method == "POST" and (match := _RESULT.fullmatch(request.path)):
-            self._result(connection, match[1], request.body, is_error=match[2] == "error")
-        elif (request.method, request.path) == ("POST", _INIT_ERROR):
-            self._init_error(connection, request)
-        elif (request.method, request.path) == ("POST", _REGISTER):
-            self._register(connection, request)
-        elif (request.method, request.path) == ("GET", _EVENT_NEXT):
-            self._event_next(connection, request)
-        else:
-            _refuse(connection, HTTPStatus.NOT_FOUND, "NotFound", f"no such endpoint: {request.path}")
+        for method, path, answer in self._routes:
+            if match := path.fullmatch(request.path):
+                if request.method == method:
+                    _answer_or_refuse(answer, connection, request, match)
+                else:
+                    refused = HTTPStatus.METHOD_NOT_ALLOWED
+                    connection.respond(refused, headers={"Allow": method}, content_type=None)
+                return
+        connection.respond(HTTPStatus.NOT_FOUND, b"404 page not found\n", content_type="text/plain")
 
-    def _next(self, connection: Connection) -> None:
+    def _next(self, connection: Connection, _request: Request, _match: re.Match[str]) -> None:
         with self._lock:
-            self._is_registration_open = False
+            self._extensions.is_registration_open = False
             self._runtime = connection
             self._deliver()
 
@@ -147,12 +185,12 @@ class RuntimeApi:
         invocation, runtime = self._invocation, self._runtime
         if invocation is None or runtime is None or invocation.is_delivered:
             return
-        # Lambda, too, begins only when each extension has asked for its next event.
-        if any(extension.waiting is None for extension in self._extensions.values()):
+        if not self._extensions.are_ready(is_first=not self._is_initialized):
             return
         self._runtime = None
         if not runtime.is_open:  # its process has just ended; the event can still go to another
             return
+        self._is_initialized = True
         deadline = invocation.deliver()
         headers = {
             "Lambda-Runtime-Aws-Request-Id": invocation.request_id,
@@ -162,14 +200,6 @@ class RuntimeApi:
         }
         if invocation.client_context is not None:
             headers["Lambda-Runtime-Client-Context"] = invocation.client_context
-        with contextlib.suppress(OSError):  # the process has just ended, which settles the invocation
-            for extension in self._extensions.values():
-                self._announce(extension, invocation, deadline)
-            runtime.respond(HTTPStatus.OK, invocation.payload, headers)
-
-    def _announce(self, extension: _Extension, invocation: Invocation, deadline: int) -> None:
-        if "INVOKE" not in extension.events or extension.waiting is None:
-            return
         event = {
             "eventType": "INVOKE",
             "deadlineMs": deadline,
@@ -177,87 +207,98 @@ class RuntimeApi:
             "invokedFunctionArn": self._configuration.arn,
             "tracing": {"type": "X-Amzn-Trace-Id", "value": invocation.trace_id},
         }
-        connection, extension.waiting = extension.waiting, None
-        connection.respond(HTTPStatus.OK, json.dumps(event).encode())
+        for extension in self._extensions.registered:
+            if extension.takes_invocations:
+                _tell(extension, event)
+        with contextlib.suppress(OSError):  # the process has just ended, which settles the invocation
+            runtime.respond(HTTPStatus.OK, invocation.payload, headers)
 
-    def _result(self, connection: Connection, request_id: str, body: bytes, *, is_error: bool) -> None:
+    def _result(self, connection: Connection, request: Request, match: re.Match[str]) -> None:
         with self._lock:
             invocation = self._invocation
-            if invocation is None or not invocation.is_delivered or invocation.request_id != request_id:
+            if invocation is None or not invocation.is_delivered or invocation.request_id != match[1]:
                 invocation = None
             else:
                 self._invocation = None
+                self._answered = invocation.request_id
+        size = len(request.body)
+        if invocation is None and match[1] == self._answered:
+            raise RefusedError("InvalidStateTransition", "The runtime has already answered this request")
         if invocation is None:
             _refuse(connection, HTTPStatus.BAD_REQUEST, "InvalidRequestID", "Invalid request ID")
-        elif len(body) > MAX_RESPONSE:
-            invocation.settle(_too_large(len(body)))
-            _refuse(
-                connection, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "RequestEntityTooLarge", "Payload too large"
-            )
+        elif size > MAX_RESPONSE:
+            invocation.settle(_too_large(size))
+            message = f"Exceeded maximum allowed payload size ({MAX_RESPONSE} bytes)."
+            _refuse(connection, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "RequestEntityTooLarge", message)
         else:
-            invocation.settle(Outcome(payload=body, is_error=is_error))
-            connection.respond(HTTPStatus.ACCEPTED, b'{"status":"OK"}\n')
+            invocation.settle(Outcome(payload=request.body, is_error=match[2] == "error"))
+            connection.respond(HTTPStatus.ACCEPTED, _TAKEN)
 
-    def _init_error(self, connection: Connection, request: Request) -> None:
+    def _init_error(self, connection: Connection, request: Request, _match: re.Match[str]) -> None:
+        outcome = Outcome(payload=request.body, is_error=True, ends_environment=True)
         with self._lock:
+            # It may come before the invocation that the process was started for.
+            self._failed_start = outcome
             invocation, self._invocation = self._invocation, None
-        connection.respond(HTTPStatus.ACCEPTED, b'{"status":"OK"}\n')
+        connection.respond(HTTPStatus.ACCEPTED, _TAKEN)
         if invocation is not None:
-            invocation.settle(Outcome(payload=request.body, is_error=True, ends_environment=True))
+            invocation.settle(outcome)
 
-    def _register(self, connection: Connection, request: Request) -> None:
-        name = request.headers.get("lambda-extension-name")
-        try:
-            events = frozenset(json.loads(request.body or b"{}").get("events", ()))
-        except (ValueError, AttributeError, TypeError):
-            _refuse(
-                connection, HTTPStatus.BAD_REQUEST, "InvalidRequestFormat", "the body is not as it should be"
-            )
-            return
-        if not name:
-            _refuse(
-                connection,
-                HTTPStatus.FORBIDDEN,
-                "Extension.MissingHeader",
-                "Lambda-Extension-Name is missing",
-            )
-        elif "SHUTDOWN" in events:
-            message = "an extension inside the runtime's process is told by SIGTERM, not by SHUTDOWN"
-            _refuse(
-                connection, HTTPStatus.FORBIDDEN, "ShutdownEventNotSupportedForInternalExtension", message
-            )
-        elif not events <= {"INVOKE"}:
-            _refuse(
-                connection, HTTPStatus.FORBIDDEN, "Extension.InvalidEventType", f"unknown: {sorted(events)}"
-            )
-        elif not self._is_registration_open:
-            message = "extensions register before the runtime asks for its first event"
-            _refuse(connection, HTTPStatus.FORBIDDEN, "Extension.RegistrationClosed", message)
-        else:
-            extension = _Extension(events)
-            with self._lock:
-                self._extensions[extension.id] = extension
-            body = {
-                "functionName": self._configuration.name,
-                "functionVersion": self._configuration.version,
-                "handler": self._configuration.handler,
-            }
-            headers = {"Lambda-Extension-Identifier": extension.id}
-            connection.respond(HTTPStatus.OK, json.dumps(body).encode(), headers)
-
-    def _event_next(self, connection: Connection, request: Request) -> None:
+    def _register(self, connection: Connection, request: Request, _match: re.Match[str]) -> None:
         with self._lock:
-            extension = self._extensions.get(request.headers.get("lambda-extension-identifier", ""))
-            if extension is not None:
-                extension.waiting = connection
-                self._deliver()
-        if extension is None:
-            message = "Lambda-Extension-Identifier is not that of a registered extension"
-            _refuse(connection, HTTPStatus.FORBIDDEN, "Extension.UnknownExtensionIdentifier", message)
+            was_incomplete = not self._extensions.are_external_registered
+            extension = self._extensions.register(request.headers, request.body)
+            is_complete = was_incomplete and self._extensions.are_external_registered
+        body = {
+            "functionName": self._configuration.name,
+            "functionVersion": self._configuration.version,
+            "handler": self._configuration.handler,
+        }
+        headers = {"Lambda-Extension-Identifier": extension.id}
+        connection.respond(HTTPStatus.OK, json.dumps(body).encode(), headers)
+        if is_complete:
+            self._on_registered()
+
+    def _event_next(self, connection: Connection, request: Request, _match: re.Match[str]) -> None:
+        with self._lock:
+            extension = self._extensions.identified(request.headers)
+            extension.waiting = connection
+            if self._shutdown_event is not None and extension.takes_shutdown:
+                _tell(extension, self._shutdown_event)
+            self._deliver()
+
+    def _extension_failed(self, connection: Connection, request: Request, match: re.Match[str]) -> None:
+        with self._lock:
+            identifier_in(request.headers)
+            if not request.headers.get("lambda-extension-function-error-type"):
+                raise RefusedError(
+                    "Extension.MissingHeader", "Lambda-Extension-Function-Error-Type not found"
+                )
+            self._extensions.identified(request.headers)
+            self._extension_error = f"Extension.{match[1].title()}Error"
+        connection.respond(HTTPStatus.ACCEPTED, _TAKEN)
+
+
+def _answer_or_refuse(
+    answer: _Answer, connection: Connection, request: Request, match: re.Match[str]
+) -> None:
+    try:
+        answer(connection, request, match)
+    except RefusedError as error:
+        _refuse(connection, HTTPStatus.FORBIDDEN, error.error_type, str(error))
+
+
+def _tell(extension: Extension, event: dict[str, Any]) -> None:
+    """Answer an extension's request for its next event, if there is one."""
+    connection, extension.waiting = extension.waiting, None
+    if connection is not None:
+        headers = {"Lambda-Extension-Event-Identifier": str(uuid.uuid4())}
+        with contextlib.suppress(OSError):  # its process has just ended, which is noticed elsewhere
+            connection.respond(HTTPStatus.OK, json.dumps(event).encode(), headers)
 
 
 def _refuse(connection: Connection, status: HTTPStatus, error_type: str, message: str) -> None:
-    connection.respond(status, json.dumps({"errorType": error_type, "errorMessage": message}).encode())
+    connection.respond(status, json.dumps({"errorMessage": message, "errorType": error_type}).encode())
 
 
 def _too_large(size: int) -> Outcome:
