@@ -1,5 +1,6 @@
 """The local SageMaker, asked by boto3, with a light program in place of the training but for one real one."""
 
+import dataclasses
 import io
 import itertools
 import json
@@ -8,6 +9,7 @@ import signal
 import sys
 import tarfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -342,20 +344,45 @@ def test_a_channel_of_nothing_is_refused(aws: Aws, uri: str) -> None:
         aws.describe("empty")
 
 
-def test_data_that_went_away_before_the_download_fails_the_job(
-    aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def around(aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Surroundings:
+    """For runs in this process, without the API before them."""
     for name, value in aws_environment(aws.endpoint).items():
         monkeypatch.setenv(name, value)
+    return Surroundings.of_this_process(TrainingSettings(), tmp_path)
+
+
+def test_data_that_went_away_before_the_download_fails_the_job(around: Surroundings) -> None:
     asked = request("late", InputDataConfig=[channel("events", "s3://shop/gone/")])
     job = TrainingJob(asked, arn="arn")
-    Run(job, Surroundings.of_this_process(TrainingSettings(), tmp_path)).run()
+    Run(job, around).run()
     told = job.describe()
     assert told["FailureReason"].startswith(
         "ClientError: Data download failed: No S3 objects found under S3 URL"
     )
     assert states(told) == ["Starting", "Downloading", "Failed"]
-    assert not [*tmp_path.iterdir()]
+    assert not [*around.folder.iterdir()]
+
+
+def test_a_job_that_is_stopped_before_it_has_an_instance_costs_nothing(around: Surroundings) -> None:
+    job = TrainingJob(request("early"), arn="arn")
+    assert job.stop()
+    assert not job.stop()
+    assert job.training_job_status == "Stopping"
+    Run(job, around).run()
+    told = job.describe()
+    assert states(told) == ["Starting", "Stopping", "Stopped"]
+    assert not {"TrainingStartTime", "TrainingTimeInSeconds", "BillableTimeInSeconds"} & told.keys()
+    assert told["TrainingJobStatus"] == "Stopped"
+
+
+def test_a_mistake_of_the_stand_in_fails_the_job_and_is_logged(
+    around: Surroundings, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = TrainingJob(request("broken"), arn="arn")
+    Run(job, dataclasses.replace(around, s3=None)).run()
+    assert job.describe()["FailureReason"].startswith("InternalServerError: ")
+    assert "AttributeError" in caplog.text
 
 
 def test_a_model_that_has_nowhere_to_go_fails_the_job(aws: Aws) -> None:
@@ -542,9 +569,23 @@ def test_jobs_are_listed_by_name_status_and_time_in_pages(aws: Aws) -> None:
         names(SortBy="Colour")
 
 
+def reset(aws: Aws, server: int) -> None:
+    urllib.request.urlopen(urllib.request.Request(f"{aws.endpoint}/moto-api/reset", method="POST")).close()
+    with pytest.raises(ClientError, match="Requested resource not found"):
+        aws.describe("job")
+
+
+def kill(aws: Aws, server: int) -> None:
+    os.kill(server, signal.SIGKILL)
+
+
+def leave(aws: Aws, server: int) -> None:
+    """To the end of the block."""
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
-@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGKILL])
-def test_jobs_end_with_the_server(tmp_path: Path, by: signal.Signals) -> None:
+@pytest.mark.parametrize("end", [reset, kill, leave])
+def test_jobs_end_with_the_server(tmp_path: Path, end: Callable[[Aws, int], None]) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
     training = TrainingSettings(program=(sys.executable, "-I", "-S", str(tmp_path / "program.py")))
     with running_aws(log=tmp_path / "log", training=training) as endpoint:
@@ -554,30 +595,16 @@ def test_jobs_end_with_the_server(tmp_path: Path, by: signal.Signals) -> None:
         aws.start("job", "refuse_to_stop")
         until(lambda: len(aws.lines("job")) == 1)
         (pid,) = map(int, aws.lines("job"))
-        (folder,) = {
-            line.split("--folder ")[1].split()[0] for line in command_lines() if endpoint[-5:] in line
-        }
-        assert [*Path(folder).iterdir()]
+        server = int(Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()[1])
+        arguments = Path(f"/proc/{server}/cmdline").read_text().split("\0")
+        folder = Path(arguments[arguments.index("--folder") + 1])
+        assert [*folder.iterdir()]
+        end(aws, server)
         aws.close()
-        if by is signal.SIGKILL:
-            os.kill(server_of(pid), signal.SIGKILL)
+        if end is not leave:
             wait_until_dead(pid)
     assert not is_alive(pid)
-    assert not Path(folder).exists()
-
-
-def command_lines() -> Iterator[str]:
-    for file in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = file.read_bytes().replace(b"\0", b" ").decode()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if "twin.sagemaker.server" in line:
-            yield line
-
-
-def server_of(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()[1])
+    assert not folder.exists()
 
 
 def test_moto_is_as_this_relies_on() -> None:

@@ -1,6 +1,5 @@
 """What happens on one instance: the program, with its channels, its log and its checkpoints."""
 
-import tempfile
 from pathlib import Path
 from typing import Final, Self
 
@@ -19,7 +18,7 @@ _LOOK_SECONDS: Final = 0.1
 
 
 class Attempt:
-    """A job's program in the folder; entering starts it, leaving ends it and all that it started."""
+    """A job's program in a new folder; entering starts it, leaving ends it and all that it started."""
 
     def __init__(self, job: TrainingJob, around: Surroundings, folder: Path, metrics: Metrics) -> None:
         self._job = job
@@ -30,11 +29,6 @@ class Attempt:
         self._checkpoints = self._place_for_checkpoints()
         self.has_saved = False
         """Whether checkpoints, or log lines where the job has no place for checkpoints, have left."""
-
-    @classmethod
-    def in_new_folder(cls, job: TrainingJob, around: Surroundings, parent: str, metrics: Metrics) -> Self:
-        """On an instance of its own: nothing is left of attempts before but what is in S3."""
-        return cls(job, around, Path(tempfile.mkdtemp(dir=parent)), metrics)
 
     def prepare(self) -> None:
         """Bring what the program reads. Raises NoDataError and what S3 raises."""

@@ -24,7 +24,8 @@ class Checkpoints:
         changed = {file: state for file, state in self._states().items() if self._known.get(file) != state}
         for file, state in changed.items():
             try:
-                self._place.below(file.relative_to(self._folder).as_posix()).upload(file)
+                # Read at once: the program may be writing to it.
+                self._place.below(file.relative_to(self._folder).as_posix()).put(file.read_bytes())
             except FileNotFoundError:  # renamed or deleted in between
                 continue
             self._known[file] = state

@@ -3,9 +3,7 @@
 https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo.html
 """
 
-import contextlib
 import json
-import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -58,9 +56,8 @@ class Container:
 
     def terminate(self) -> None:
         """Ask the program to end, as stopping a job does."""
-        if self._process and self._process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._process.pid, signal.SIGTERM)
+        if self._process:
+            self._process.terminate()
 
     def kill(self) -> None:
         """End the program and whatever it started; harmless when it has ended or was never started."""

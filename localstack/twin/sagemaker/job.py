@@ -1,5 +1,6 @@
 """A training job: what was asked for, the states it went through, and what the API tells of it."""
 
+import itertools
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any, Final
 
 from twin.sagemaker.api_model import output_of
 
+# The service's own words, but for those of Interrupted and of the two limits, which we have not seen.
 MESSAGES: Final = {
     "Starting": "Preparing the instances for training",
     "Downloading": "Downloading input data",
@@ -105,8 +107,7 @@ class TrainingJob:
         with self._lock:
             if self._stops_as and status in _BEFORE_THE_END:
                 raise StopAskedError
-            if status != self.secondary_status:
-                self._move(status)
+            self._move(status)
 
     def stop(self, ends_as: str = "Stopped") -> bool:
         """Let it be stopped; False where it isn't in progress."""
@@ -167,7 +168,7 @@ class TrainingJob:
 
     def _findings(self) -> dict[str, Any]:
         """What comes to be known as the job goes on."""
-        on_instance = [each for each in self._transitions if each.status in _ON_INSTANCE]
+        on_instance = self._on_instance()
         end = self.training_end_time
         seconds = max(1, round(self._seconds_on_instance(end))) if end and on_instance else None
         return {
@@ -186,7 +187,13 @@ class TrainingJob:
         self._transitions.append(Transition(status, now, now if status in ENDS else None))
 
     def _seconds_on_instance(self, now: datetime) -> float:
-        return sum(each.seconds(now) for each in self._transitions if each.status in _ON_INSTANCE)
+        return sum(each.seconds(now) for each in self._on_instance())
+
+    def _on_instance(self) -> list[Transition]:
+        """Where the job had an instance, which it has from the first download on."""
+        before = itertools.takewhile(lambda each: each.status != "Downloading", self._transitions)
+        since = self._transitions[len([*before]) :]
+        return [each for each in since if each.status in _ON_INSTANCE]
 
 
 def _described(transition: Transition) -> dict[str, Any]:

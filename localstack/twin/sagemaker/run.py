@@ -74,7 +74,9 @@ class Run(threading.Thread):
     def _attempt(self, folder: str) -> Attempt | None:
         """The program has ended well, or was stopped; None where it lost its instance. Raises FailedError."""
         self._job.enter("Downloading")
-        attempt = Attempt.in_new_folder(self._job, self._around, folder, self._metrics)
+        # Of an instance that was lost nothing is left but what is in S3.
+        instance = Path(tempfile.mkdtemp(dir=folder))
+        attempt = Attempt(self._job, self._around, instance, self._metrics)
         try:
             attempt.prepare()
         except (NoDataError, *_S3_ERRORS) as error:

@@ -39,6 +39,10 @@ class S3Prefix:
         encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key} if key else {}
         self._s3.upload_file(str(file), self.bucket, self.prefix, ExtraArgs=encryption)
 
+    def put(self, content: bytes) -> None:
+        """`content` to exactly this place."""
+        self._s3.put_object(Bucket=self.bucket, Key=self.prefix, Body=content)
+
     def _keys(self) -> Iterator[str]:
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix)
         for page in pages:
