@@ -330,6 +330,24 @@ def test_extensions_in_the_process_are_answered_the_same(pairs: Pairs) -> None:
     assert plain(first_here) == plain(first_there)
 
 
+def test_an_extension_that_is_not_done_holds_up_the_answer_there_and_not_here(
+    pairs: Pairs, tmp_path: Path
+) -> None:
+    source = """
+import threading
+from calls import EVENT_NEXT, REGISTER, call
+headers = call("POST", REGISTER, '{"events": ["INVOKE"]}', {"Lambda-Extension-Name": "once"})[1]
+me = {"Lambda-Extension-Identifier": headers["lambda-extension-identifier"]}
+threading.Thread(target=call, args=("GET", EVENT_NEXT, None, me), daemon=True).start()
+def handler(event, context): return "done"
+"""
+    (tmp_path / "once.py").write_text(source)
+    (tmp_path / "calls.py").write_text((FUNCTIONS / "calls.py").read_text())
+    here, _, there = pairs.make("once.handler", code=tmp_path).invoke({})
+    assert here.payload == b'"done"'
+    assert there == b"Task timed out after 1.00 seconds"
+
+
 @pytest.mark.parametrize(
     ("event", "reason", "reason_there"),
     [

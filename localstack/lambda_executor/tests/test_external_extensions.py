@@ -2,12 +2,15 @@
 
 import json
 import os
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from lambda_executor import memory
 
 FUNCTIONS = Path(__file__).parent / "functions"
 WATCHER = (FUNCTIONS / "opt" / "extensions" / "watcher").read_text()
@@ -154,6 +157,35 @@ def test_one_that_dies_while_idle_is_replaced_with_its_environment(
         result = function.invoke(b"{}")
         assert not result.is_error or error(result)[0] == "Extension.Crash"
     assert len(told(environment)) == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it ends when it next asks for an event")
+def test_it_ends_when_the_parent_is_killed(
+    code: Any, layer: Layer, environment: dict[str, str], tmp_path: Path
+) -> None:
+    noting = WATCHER.replace('note("variables"', 'note("pid", os.getpid())\nnote("variables"', 1)
+    folder = layer(watcher=noting)
+    (code.folder / "app.py").write_text(PID)
+    parent = """
+import json, sys, time
+from pathlib import Path
+from lambda_executor import Function
+code, layer, environment = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
+function = Function(handler="app.handler", code=code, layers=[layer], environment=environment)
+print(function.invoke(b"{}").payload.decode(), flush=True)
+time.sleep(600)
+"""
+    command = [sys.executable, "-c", parent, str(code.folder), str(folder), json.dumps(environment)]
+    paths = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=paths) as process:
+        assert process.stdout is not None
+        pids = [int(process.stdout.readline()), int(seen(environment)[0][1])]
+        assert all(memory.peak(pid) > 0 for pid in pids)
+        process.kill()
+    deadline = time.monotonic() + 60
+    while any(memory.peak(pid) for pid in pids):
+        assert time.monotonic() < deadline, pids
+        time.sleep(0.01)
 
 
 def test_what_it_writes_is_in_the_log(code: Any, layer: Layer, environment: dict[str, str]) -> None:
