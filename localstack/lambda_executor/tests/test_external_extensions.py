@@ -51,6 +51,13 @@ def told(environment: dict[str, str]) -> list[dict[str, Any]]:
     return [json.loads(answer[2]) for what, answer, _ in seen(environment) if what == "event"]
 
 
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
 def error(result: Any) -> tuple[str, str]:
     assert result.is_error, result
     document = json.loads(result.payload)
@@ -75,6 +82,7 @@ def test_one_that_is_not_told_of_the_end_is_killed(
     variables = {**environment, "EVENTS": '{"events": ["INVOKE"]}'}
     function = code.function(PID, layers=[layer(watcher=WATCHER)], environment=variables, stop_grace=600)
     function.invoke(b"{}")
+    wait_for(lambda: len(told(environment)) == 1)
     function.stop()
     assert [event["eventType"] for event in told(environment)] == ["INVOKE"]
 
@@ -101,7 +109,7 @@ def test_one_that_does_not_end_is_killed_when_the_time_is_over(
     code: Any, layer: Layer, environment: dict[str, str]
 ) -> None:
     stubborn = WATCHER + "time.sleep(600)\n"
-    function = code.function(PID, layers=[layer(watcher=stubborn)], environment=environment, stop_grace=0.5)
+    function = code.function(PID, layers=[layer(watcher=stubborn)], environment=environment, stop_grace=2)
     function.invoke(b"{}")
     function.stop()
     assert told(environment)[-1]["eventType"] == "SHUTDOWN"
@@ -156,6 +164,7 @@ def test_one_that_dies_while_idle_is_replaced_with_its_environment(
     for _ in range(3):
         result = function.invoke(b"{}")
         assert not result.is_error or error(result)[0] == "Extension.Crash"
+        wait_for(lambda: not function.environments)
     assert len(told(environment)) == 3
 
 
@@ -182,10 +191,7 @@ time.sleep(600)
         pids = [int(process.stdout.readline()), int(seen(environment)[0][1])]
         assert all(memory.peak(pid) > 0 for pid in pids)
         process.kill()
-    deadline = time.monotonic() + 60
-    while any(memory.peak(pid) for pid in pids):
-        assert time.monotonic() < deadline, pids
-        time.sleep(0.01)
+    wait_for(lambda: not any(memory.peak(pid) for pid in pids))
 
 
 def test_what_it_writes_is_in_the_log(code: Any, layer: Layer, environment: dict[str, str]) -> None:
