@@ -97,7 +97,7 @@ class TrainingStack(Stack):
             config=config,
             bucket=data.dags_bucket,
             folder=DAGS_FOLDER,
-            sources=[aws_s3_deployment.Source.json_data(TRAINING_JOB, job, escape=True)],
+            sources=[aws_s3_deployment.Source.json_data(TRAINING_JOB, job, escape=False)],
             # The DAGs are another stack's.
             prune=False,
         )

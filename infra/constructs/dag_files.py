@@ -78,7 +78,9 @@ class DagFiles(Construct):
                     exclude=["*", *(f"!{path}" for path in imported_files()), caches],
                     ignore_mode=IgnoreMode.DOCKER,
                 ),
-                aws_s3_deployment.Source.json_data(DEPLOYMENT, document, escape=True),
+                # What only an account knows comes with its quotes, and these would be escaped. Not left out: for
+                # the CDK's function there would be one list too short.
+                aws_s3_deployment.Source.json_data(DEPLOYMENT, document, escape=False),
             ],
             # What is gone from the project is gone from Airflow.
             prune=True,

@@ -1,6 +1,6 @@
 """Postgres, and by which way functions come to it."""
 
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from aws_cdk import (
     ArnFormat,
@@ -29,8 +29,6 @@ ENGINE: Final = aws_rds.DatabaseInstanceEngine.postgres(version=aws_rds.Postgres
 CERTIFICATES: Final = "/var/task/lambdas/rds_ca.pem"
 """In every archive that connects: who may vouch for RDS."""
 
-Instance = aws_rds.DatabaseInstance | aws_rds.DatabaseInstanceFromSnapshot
-
 
 class Database(Protocol):
     """How functions log in to Postgres."""
@@ -43,7 +41,7 @@ class Database(Protocol):
 
 
 class RdsDatabase(Construct):
-    """An instance of RDS: TLS only, users by IAM, the master by a secret that changes every month."""
+    """An instance of RDS: TLS only, users by IAM, the master by a secret that RDS keeps and changes."""
 
     def __init__(
         self,
@@ -69,18 +67,12 @@ class RdsDatabase(Construct):
                 "ResourceId": self.instance.instance_resource_id or "",
             }.items()
         )
-        self.instance.add_rotation_single_user(
-            automatically_after=Duration.days(30),
-            # Else the first rotation runs beside the first migration, whose password may be gone by then.
-            rotate_immediately_on_update=False,
-            vpc_subnets=subnets,
-        )
         self._explain(config)
 
     @property
     def secret(self) -> aws_secretsmanager.ISecret:
         """The master's user and password, and where Postgres is."""
-        assert self.instance.secret is not None  # noqa: S101 - both ways of making the instance make it
+        assert self.instance.secret is not None  # noqa: S101 - RDS keeps one
         return self.instance.secret
 
     def host(self, reader: IConstruct) -> str:
@@ -129,7 +121,7 @@ class RdsDatabase(Construct):
 
     def _make_instance(
         self, config: Config, vpc: aws_ec2.IVpc, subnets: aws_ec2.SubnetSelection, key: aws_kms.IKey
-    ) -> Instance:
+    ) -> aws_rds.DatabaseInstance:
         parameters = aws_rds.ParameterGroup(
             self,
             "Parameters",
@@ -143,46 +135,41 @@ class RdsDatabase(Construct):
                 "idle_in_transaction_session_timeout": "300000",
             },
         )
-        common: dict[str, Any] = {
-            "engine": ENGINE,
-            "instance_type": aws_ec2.InstanceType(config.database_instance),
-            "vpc": vpc,
-            "vpc_subnets": subnets,
-            "security_groups": [self.security_group],
-            "parameter_group": parameters,
-            "allocated_storage": config.database_storage_gb,
-            "max_allocated_storage": config.database_max_storage_gb,
-            "storage_type": aws_rds.StorageType.GP3,
-            "multi_az": config.database_multi_az,
-            "publicly_accessible": False,
-            "iam_authentication": True,
-            "backup_retention": Duration.days(config.database_backup_days),
-            "copy_tags_to_snapshot": True,
-            "delete_automated_backups": not config.protected,
-            "deletion_protection": config.protected,
-            "removal_policy": RemovalPolicy.SNAPSHOT if config.protected else RemovalPolicy.DESTROY,
-            # Minors are chosen here, by a deployment that somebody looks at.
-            "auto_minor_version_upgrade": False,
-            "ca_certificate": aws_rds.CaCertificate.RDS_CA_RSA2048_G1,
-            "cloudwatch_logs_exports": ["postgresql", "upgrade"],
-            "cloudwatch_logs_retention": retention(config),
-        }
-        if config.database_snapshot:
-            return aws_rds.DatabaseInstanceFromSnapshot(
-                self,
-                "Instance",
-                snapshot_identifier=config.database_snapshot,
-                credentials=aws_rds.SnapshotCredentials.from_generated_secret(MASTER, encryption_key=key),
-                **common,
-            )
-        return aws_rds.DatabaseInstance(
+        instance = aws_rds.DatabaseInstance(
             self,
             "Instance",
+            engine=ENGINE,
+            instance_type=aws_ec2.InstanceType(config.database_instance),
+            vpc=vpc,
+            vpc_subnets=subnets,
+            security_groups=[self.security_group],
+            parameter_group=parameters,
             database_name=NAME,
-            credentials=aws_rds.Credentials.from_generated_secret(MASTER, encryption_key=key),
+            credentials=aws_rds.Credentials.from_username(MASTER, encryption_key=key),
+            # RDS changes it without logging in. A function that rotates would log in, and Postgres may refuse
+            # the master's password: who makes roles that are in `rds_iam` counts as one of them.
+            manage_master_user_password=True,
+            iam_authentication=True,
+            allocated_storage=config.database_storage_gb,
+            max_allocated_storage=config.database_max_storage_gb,
+            storage_type=aws_rds.StorageType.GP3,
             storage_encryption_key=key,
-            **common,
+            multi_az=config.database_multi_az,
+            publicly_accessible=False,
+            backup_retention=Duration.days(config.database_backup_days),
+            copy_tags_to_snapshot=True,
+            delete_automated_backups=not config.protected,
+            deletion_protection=config.protected,
+            removal_policy=RemovalPolicy.SNAPSHOT if config.protected else RemovalPolicy.DESTROY,
+            # Minors are chosen here, by a deployment that somebody looks at.
+            auto_minor_version_upgrade=False,
+            ca_certificate=aws_rds.CaCertificate.RDS_CA_RSA2048_G1,
+            cloudwatch_logs_exports=["postgresql", "upgrade"],
+            cloudwatch_logs_retention=retention(config),
         )
+        if config.database_snapshot is not None:
+            _restore(instance, config.database_snapshot)
+        return instance
 
     def _explain(self, config: Config) -> None:
         reasons = {"AwsSolutions-RDS11": "Security group, TLS and IAM decide who connects, not the port."}
@@ -193,6 +180,18 @@ class RdsDatabase(Construct):
         if not config.protected:
             reasons["AwsSolutions-RDS10"] = "A deployment that is not protected is meant to be deleted whole."
         acknowledge(self.instance, reasons)
+
+
+def _restore(instance: aws_rds.DatabaseInstance, snapshot: str) -> None:
+    """Make the instance from a snapshot, which says what may not be said again.
+
+    Not by `DatabaseInstanceFromSnapshot`: it has no password that RDS manages.
+    """
+    resource = instance.node.default_child
+    assert isinstance(resource, aws_rds.CfnDBInstance)  # noqa: S101 - what the construct is made of
+    resource.db_snapshot_identifier = snapshot
+    resource.db_name = resource.master_username = None
+    resource.storage_encrypted = resource.kms_key_id = None
 
 
 class GivenDatabase(Construct):

@@ -44,7 +44,6 @@ LOGICAL_IDS: Mapping[str, Mapping[str, str]] = {
         "data Key961B73FD": "AWS::KMS::Key",
         "data MlflowSecretE7D9537B": "AWS::SecretsManager::Secret",
         "data Recommendations9D8B90D0": "AWS::S3::Bucket",
-        "data shopdevdataDatabaseInstanceSecret0DD0AA813fdaad7efa858a3daf9490cf0a702aeb": "AWS::SecretsManager::Secret",
         "monitoring GrafanaAdmin809E6EA7": "AWS::SecretsManager::Secret",
         "monitoring GrafanaImageRepository6153A749": "AWS::ECR::Repository",
         "monitoring MlflowImageRepository4F1106FE": "AWS::ECR::Repository",
@@ -61,7 +60,6 @@ LOGICAL_IDS: Mapping[str, Mapping[str, str]] = {
         "data Key961B73FD": "AWS::KMS::Key",
         "data MlflowSecretE7D9537B": "AWS::SecretsManager::Secret",
         "data Recommendations9D8B90D0": "AWS::S3::Bucket",
-        "data shopproddataDatabaseInstanceSecret73099D983fdaad7efa858a3daf9490cf0a702aeb": "AWS::SecretsManager::Secret",
         "monitoring GrafanaAdmin809E6EA7": "AWS::SecretsManager::Secret",
         "monitoring GrafanaImageRepository6153A749": "AWS::ECR::Repository",
         "monitoring MlflowImageRepository4F1106FE": "AWS::ECR::Repository",
@@ -264,6 +262,9 @@ def test_a_database_from_a_snapshot_keeps_its_place(
 ) -> None:
     ((name, instance),) = resources(everything["data"], "AWS::RDS::DBInstance").items()
     assert instance["Properties"]["DBSnapshotIdentifier"] == EVERYTHING["database_snapshot"]
+    assert instance["Properties"]["ManageMasterUserPassword"] is True
+    # RDS refuses what the snapshot says itself.
+    assert not {"DBName", "MasterUsername", "KmsKeyId", "StorageEncrypted"} & set(instance["Properties"])
     assert name in resources(templates["dev"]["data"], "AWS::RDS::DBInstance")
 
 

@@ -93,15 +93,11 @@ def test_prod_has_a_standby_and_a_month_of_backups(templates: Templates) -> None
 
 
 @pytest.mark.parametrize("stage", ON_AWS)
-def test_the_masters_password_is_changed_every_month(templates: Templates, stage: str) -> None:
-    (rotation,) = resources(templates[stage]["data"], "AWS::SecretsManager::RotationSchedule").values()
-    assert rotation["Properties"]["RotationRules"] == {"ScheduleExpression": "rate(30 days)"}
-
-
-@pytest.mark.parametrize("stage", ON_AWS)
-def test_the_password_stays_while_the_first_migration_runs(templates: Templates, stage: str) -> None:
-    (rotation,) = resources(templates[stage]["data"], "AWS::SecretsManager::RotationSchedule").values()
-    assert rotation["Properties"]["RotateImmediatelyOnUpdate"] is False
+def test_rds_keeps_the_masters_password_and_changes_it(templates: Templates, stage: str) -> None:
+    (instance,) = resources(templates[stage]["data"], "AWS::RDS::DBInstance").values()
+    assert instance["Properties"]["ManageMasterUserPassword"] is True
+    assert "MasterUserPassword" not in instance["Properties"]
+    assert "KmsKeyId" in instance["Properties"]["MasterUserSecret"]
 
 
 @pytest.mark.parametrize("stage", ON_AWS)

@@ -27,7 +27,6 @@ SERVICES = {
     "AWS::EFS": "elasticfilesystem",
     "AWS::ElasticLoadBalancingV2": "elasticloadbalancing",
     "AWS::MWAA": "airflow",
-    "AWS::Serverless": "serverlessrepo",
 }
 """As permissions call a service, where that is another name than CloudFormation's."""
 

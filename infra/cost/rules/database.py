@@ -5,6 +5,7 @@ from typing import Final
 
 from infra.cost.assumptions import Assumptions
 from infra.cost.deployment import Deployment, Resource
+from infra.cost.rules.storage import STORAGE
 from infra.cost.usage import DAYS, GB, HOURS, Rule, Usage
 
 DATABASE: Final = "Database"
@@ -19,6 +20,9 @@ def instance(instance: Resource, _: Deployment, assumptions: Assumptions) -> Ite
     storage = _storage_gb(instance, assumptions)
     kind = instance.properties.get("StorageType", "gp2")
     yield Usage(DATABASE, f"storage, {kind}{suffix}", f"rds.{kind}_gb", storage * copies)
+    if instance.properties.get("ManageMasterUserPassword"):
+        # RDS makes it, so that no template has it.
+        yield Usage(STORAGE, "secret", "secretsmanager.secret", 1)
     # As much as the storage is free.
     beyond = max(0.0, _backups_gb(instance, assumptions) - storage)
     if beyond:

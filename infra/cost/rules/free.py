@@ -57,7 +57,6 @@ _BY_REASON: Final[Mapping[str, tuple[str, ...]]] = {
         "AWS::Lambda::Version",
         "AWS::RDS::DBParameterGroup",
         "AWS::SSM::Parameter",
-        "AWS::SecretsManager::RotationSchedule",
         "AWS::SecretsManager::SecretTargetAttachment",
         "AWS::ServiceDiscovery::Service",
     ),
@@ -75,8 +74,6 @@ _BY_REASON: Final[Mapping[str, tuple[str, ...]]] = {
         "Custom::S3AutoDeleteObjects",
         "Custom::Trigger",
         "Custom::VpcRestrictDefaultSG",
-        # The application that rotates a secret: a function, once a month.
-        "AWS::Serverless::Application",
     ),
 }
 
