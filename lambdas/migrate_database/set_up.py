@@ -103,8 +103,10 @@ def _connected(login: Login, otherwise: Login | None) -> Iterator[Connection]:
 
 def _connect(login: Login, otherwise: Login | None) -> Connection:
     try:
-        return psycopg.connect(login.conninfo(), autocommit=True, connect_timeout=_CONNECT_SECONDS)
+        return _open(login)
     except psycopg.OperationalError as refused:
+        if login.renew():
+            return _connect(login, otherwise)
         if otherwise is None:
             raise
         try:
@@ -112,6 +114,10 @@ def _connect(login: Login, otherwise: Login | None) -> Connection:
         except (psycopg.OperationalError, LoginError) as error:
             refused.add_note(f"; and with a token: {error}")
             raise refused from error
+
+
+def _open(login: Login) -> Connection:
+    return psycopg.connect(login.conninfo(), autocommit=True, connect_timeout=_CONNECT_SECONDS)
 
 
 @contextmanager
