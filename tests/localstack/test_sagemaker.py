@@ -107,6 +107,8 @@ HYPERPARAMETERS = {
     "evaluation_days": "5",
     "evaluation_windows": "1",
 }
+# Whose descriptions of the services are read once.
+SESSION = boto3.session.Session(aws_access_key_id="local", aws_secret_access_key="local")
 ROLE = "arn:aws:iam::123456789012:role/training"
 
 
@@ -121,9 +123,8 @@ class Aws:
 
     @classmethod
     def at(cls, endpoint: str) -> "Aws":
-        session = boto3.session.Session(aws_access_key_id="local", aws_secret_access_key="local")
         clients = {
-            name: session.client(name, endpoint_url=endpoint, region_name=REGION)
+            name: SESSION.client(name, endpoint_url=endpoint, region_name=REGION)
             for name in ("s3", "sagemaker", "logs")
         }
         return cls(endpoint, **clients)
@@ -569,39 +570,40 @@ def test_jobs_are_listed_by_name_status_and_time_in_pages(aws: Aws) -> None:
         names(SortBy="Colour")
 
 
-def reset(aws: Aws, server: int) -> None:
-    urllib.request.urlopen(urllib.request.Request(f"{aws.endpoint}/moto-api/reset", method="POST")).close()
-    with pytest.raises(ClientError, match="Requested resource not found"):
-        aws.describe("job")
-
-
-def kill(aws: Aws, server: int) -> None:
-    os.kill(server, signal.SIGKILL)
-
-
-def leave(aws: Aws, server: int) -> None:
-    """To the end of the block."""
+def start_stubborn(aws: Aws) -> int:
+    """The process of a job that nothing but SIGKILL ends, on an AWS that has nothing yet."""
+    aws.s3.create_bucket(Bucket="shop")
+    aws.s3.put_object(Bucket="shop", Key="events/a", Body=b"one")
+    aws.start("job", "refuse_to_stop")
+    until(lambda: len(aws.lines("job")) == 1)
+    (pid,) = map(int, aws.lines("job"))
+    assert is_alive(pid)
+    return pid
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
-@pytest.mark.parametrize("end", [reset, kill, leave])
-def test_jobs_end_with_the_server(tmp_path: Path, end: Callable[[Aws, int], None]) -> None:
+@pytest.mark.parametrize("is_killed", [True, False])
+def test_jobs_end_with_a_reset_and_with_the_server(tmp_path: Path, is_killed: bool) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
     training = TrainingSettings(program=(sys.executable, "-I", "-S", str(tmp_path / "program.py")))
     with running_aws(log=tmp_path / "log", training=training) as endpoint:
         aws = Aws.at(endpoint)
-        aws.s3.create_bucket(Bucket="shop")
-        aws.s3.put_object(Bucket="shop", Key="events/a", Body=b"one")
-        aws.start("job", "refuse_to_stop")
-        until(lambda: len(aws.lines("job")) == 1)
-        (pid,) = map(int, aws.lines("job"))
+        pid = start_stubborn(aws)
         server = int(Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()[1])
         arguments = Path(f"/proc/{server}/cmdline").read_text().split("\0")
         folder = Path(arguments[arguments.index("--folder") + 1])
         assert [*folder.iterdir()]
-        end(aws, server)
+
+        urllib.request.urlopen(urllib.request.Request(f"{endpoint}/moto-api/reset", method="POST")).close()
+        assert not is_alive(pid)
+        assert not [*folder.iterdir()]
+        with pytest.raises(ClientError, match="Requested resource not found"):
+            aws.describe("job")
+
+        pid = start_stubborn(aws)
         aws.close()
-        if end is not leave:
+        if is_killed:
+            os.kill(server, signal.SIGKILL)
             wait_until_dead(pid)
     assert not is_alive(pid)
     assert not folder.exists()
