@@ -46,7 +46,7 @@ check: $(INSTALLED) ## the fast checks: format, lint, types, the contract's test
 
 test: check $(EMULATOR)/fetched ## every check; what CI runs
 	@localstack/install_system_packages chromium
-	$(BIN)/pytest --ignore tests/contract
+	$(BIN)/pytest --ignore tests/contract --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # AWS's own emulator, which the Lambda executor is compared with; without it those tests are left out.
 $(EMULATOR)/fetched: $(INSTALLED) locks/lambda_emulator.txt

@@ -1,12 +1,14 @@
 """What every stage synthesizes to: once a session, with the security rules on, and with stand-ins for archives."""
 
 import json
+import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from infra.archives import Archives
 from infra.config import STAGES, Config
@@ -25,11 +27,16 @@ def stand_in(name: str, output: Path) -> None:
 
 @pytest.fixture(scope="session")
 def stages_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for each stage, as `cdk synth` leaves it."""
-    folder: Path = tmp_path_factory.mktemp("stages")
-    archives = Archives(folder / "archives", make=stand_in)
-    for stage in STAGES:
-        synthesize({"stage": stage}, folder / stage, archives)
+    """A folder for each stage, as `cdk synth` leaves it; made once, by whichever process comes first."""
+    base: Path = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, whole = shared / "stages", shared / "stages.whole"
+    with FileLock(shared / "stages.lock"):
+        if not whole.exists():
+            archives = Archives(folder / "archives", make=stand_in)
+            for stage in STAGES:
+                synthesize({"stage": stage}, folder / stage, archives)
+            whole.touch()
     return folder
 
 

@@ -72,6 +72,8 @@ def deployed_files(folder: Path, template: Template, into: Path) -> Path:
     (deployment,) = resources(template, "Custom::CDKBucketDeployment").values()
     properties = deployment["Properties"]
     assert properties["DestinationBucketKeyPrefix"] == "dags"
+    # With escaping, the CDK's function would escape the quotes that the values come with.
+    assert all(not each.get("jsonEscape") for each in properties.get("SourceMarkersConfig", ()))
     # CDK leaves the markers out where no source has any.
     markers = properties.get("SourceMarkers") or [{}] * len(properties["SourceObjectKeys"])
     for key, expressions in zip(properties["SourceObjectKeys"], markers, strict=True):

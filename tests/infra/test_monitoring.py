@@ -757,15 +757,3 @@ def _steady_connections(watcher: psycopg.Connection[Any], database: str) -> tupl
 
 def test_a_second_start_finds_its_tables_up_to_date(mlflow_of_stack: MlflowOfStack) -> None:
     subprocess.run(mlflow_of_stack.prepare, env=mlflow_of_stack.environment, capture_output=True, check=True)
-
-
-def test_locally_machines_find_the_servers_that_run_there(tmp_path: Path) -> None:
-    urls = {f"{name}_url": f"http://127.0.0.1:900{n}" for n, name in enumerate(("mlflow", "pushgateway"))}
-    synthesize({"stage": "local", **urls}, tmp_path / "cdk", Archives(tmp_path / "archives", make=stand_in))
-    api = read_templates(tmp_path / "cdk", "local")["api"]
-    (read,) = (
-        each["Properties"]
-        for each in resources(api, "AWS::Lambda::Function").values()
-        if each["Properties"]["FunctionName"] == "shop-local-api-read"
-    )
-    assert read["Environment"]["Variables"]["PUSHGATEWAY_URL"] == urls["pushgateway_url"]

@@ -28,7 +28,7 @@ def make_api(database: str) -> Iterator[MakeApi]:
 @pytest.fixture(scope="module")
 def shared_api(postgres_server: str, request: pytest.FixtureRequest) -> Iterator[Api]:
     """One environment over the version `first`, for tests that change nothing."""
-    name = request.module.__name__.rpartition(".")[2]
+    name = name_of_module(request)
     database = create_database(postgres_server, name)
     migrate(database)
     load_first(database)
@@ -81,10 +81,17 @@ def count_events(database: str) -> Callable[[], int]:
 
 
 @pytest.fixture(scope="module")
-def shared_empty_api(postgres_server: str) -> Iterator[Api]:
+def shared_empty_api(postgres_server: str, request: pytest.FixtureRequest) -> Iterator[Api]:
     """One environment over a database without a version, for tests that change nothing."""
-    database = create_database(postgres_server, "without_version")
+    name = f"{name_of_module(request)}_without_version"
+    database = create_database(postgres_server, name)
     migrate(database)
     with environments(database) as make:
         yield make()
-    drop_database(postgres_server, "without_version")
+    drop_database(postgres_server, name)
+
+
+def name_of_module(request: pytest.FixtureRequest) -> str:
+    """For what a module has to itself, also beside others that run at the same time."""
+    name: str = request.module.__name__.rpartition(".")[2]
+    return name

@@ -175,8 +175,10 @@ def test_without_a_free_connection_answers_fall_back_until_there_is_one(
         check_unavailable(api.post_events(*EVENTS))
         check_unavailable(cold.get(DEGRADING[0]))
     check_told(api, caplog, "too many connections", unavailable=("/v1/events",))
+    wait_until_gone(database, "few")
     check_right(api)
     api.environment.stop()
+    wait_until_gone(database, "few")
     check_right(cold)
     cold.environment.stop()
     execute(database, "DROP OWNED BY few")
@@ -256,6 +258,12 @@ def wait_until_idle(database: str) -> None:
         " AND datname = current_database() AND state = 'active'"
     )
     while execute(database, busy) != [(0,)]:
+        pass
+
+
+def wait_until_gone(database: str, role: str) -> None:
+    """Until the server has noticed that the role has left: till then its connections count."""
+    while execute(database, "SELECT count(*) FROM pg_stat_activity WHERE usename = %s", role) != [(0,)]:
         pass
 
 

@@ -52,8 +52,12 @@ def authorizer(request: HttpRequest) -> Mapping[str, Any]:
 schema = schemathesis.openapi.from_dict(app.openapi())
 
 
-@pytest.fixture(scope="module")
-def front(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiFront]:
+# The parameter is what gives each operation's test a name of its own: without one pytest leaves the operation out,
+# and of tests of one name pytest-xdist runs a single one.
+@pytest.fixture(scope="module", params=["jwt"])
+def front(
+    request: pytest.FixtureRequest, postgres_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ApiFront]:
     database = create_database(postgres_server, "schemathesis")
     migrate(database)
     load_first(database)
@@ -62,7 +66,7 @@ def front(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
         "AS_OF": NOW.isoformat(),
         "DATABASE_TIMEOUT_MS": "10000",
         "EVENTS_TIMEOUT_MS": "10000",
-        "AUTHORIZATION": "jwt",
+        "AUTHORIZATION": request.param,
     }
     log = tmp_path_factory.mktemp("logs") / "api.log"
     with (
