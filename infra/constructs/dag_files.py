@@ -78,8 +78,8 @@ class DagFiles(Construct):
                     exclude=["*", *(f"!{path}" for path in imported_files()), caches],
                     ignore_mode=IgnoreMode.DOCKER,
                 ),
-                # What only an account knows comes with its quotes, and these would be escaped. Said all the same:
-                # else one list would be too short for the CDK's function.
+                # What only an account knows comes with its quotes, and these would be escaped. It is said all
+                # the same: else one list would be too short for the CDK's function.
                 aws_s3_deployment.Source.json_data(DEPLOYMENT, document, escape=False),
             ],
             # What is gone from the project is gone from Airflow.
