@@ -130,7 +130,8 @@ class RdsDatabase(Construct):
             parameters={
                 "rds.force_ssl": "1",
                 "max_connections": str(config.max_connections),
-                "log_min_duration_statement": "1000",
+                # Statements would come with their parameters, and those are users' ids.
+                "log_min_duration_statement": "-1",
                 "log_lock_waits": "1",
                 "idle_in_transaction_session_timeout": "300000",
             },
