@@ -77,8 +77,8 @@ class DataStack(Stack):
             self, "Topic", master_key=self.key, enforce_ssl=True, display_name="Shop recommender: alarms"
         )
         for service in ("cloudwatch", "events", "budgets"):
-            # Under the topic's key, for this account alone; but the rules of EventBridge bring a grant of their
-            # own, without a condition, because with one it could not publish under a key.
+            # Under the topic's key, for this account alone. EventBridge's rules bring a grant of their own,
+            # without a condition: with one they could not publish under a key.
             principal = aws_iam.ServicePrincipal(
                 f"{service}.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": self.account}}
             )
