@@ -10,11 +10,13 @@ PEERS := build/peers
 EMULATOR := build/lambda_emulator
 CDK := node_modules/.package-lock.json
 NOTEBOOK := build/notebook
+LOCALSTACK := build/localstack/installed
+CLOUD := $(BIN)/python -m twin.cloud
 GROUPS := api jwt_authorizer infra training mlflow postgres notebook lambda_runtime
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop check test test-slow bench bench-quality bench-training bench-api training-image notebook cdk locks format clean
+.PHONY: help setup demo demo-stop local local-up local-deploy local-seed local-call local-down check test test-slow bench bench-quality bench-training bench-api training-image notebook cdk locks format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -95,6 +97,31 @@ $(PEERS)/installed: $(INSTALLED) locks/peers.txt
 	@touch $@
 
 cdk: $(CDK) ## the CDK's command line, to deploy with: docs/deploy.md says how
+
+local: $(LOCALSTACK) $(CDK) ## the whole cloud without an account: LocalStack, `cdk deploy`, a training, every route
+	@$(CLOUD) all
+
+local-up: $(LOCALSTACK) ## start LocalStack and what it lacks: [PORT=n]; then these three
+	@$(CLOUD) up $(if $(PORT),--port $(PORT))
+
+local-deploy: $(CDK) ## deploy all stacks to it with the CDK's command line
+	@$(CLOUD) deploy
+
+local-seed: $(INSTALLED) ## bring a small shop in, and train on it
+	@$(CLOUD) seed
+
+local-call: $(INSTALLED) ## call every route, without the key and with it
+	@$(CLOUD) call
+
+local-down: ## stop what `make local-up` left running
+	@if [ -x $(BIN)/python ]; then $(CLOUD) down; else echo "local: nothing is running"; fi
+
+# LocalStack runs on Python 3.13 alone, which is looked for, or named: PYTHON313=/path/to/python3.13
+export PYTHON313
+$(LOCALSTACK): $(INSTALLED) locks/localstack.txt locks/lambda_runtime.txt $(wildcard localstack/lambda_*/*/*.py localstack/lambda_*/*/node/*)
+	@echo "setup: installing the locked LocalStack into build/localstack (a minute the first time) …"
+	@$(BIN)/python -m twin.localstack_installation
+	@touch $@
 
 # npm writes this file last.
 $(CDK): $(INSTALLED) package.json package-lock.json

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TextIO
@@ -40,14 +40,16 @@ def _interrupt(_signal_number: int, _frame: FrameType | None) -> None:
 
 
 @contextlib.contextmanager
-def only_one(folder: Path) -> Iterator[None]:
-    """Hold the folder. Raises AlreadyRunningError where another process has it."""
+def only_one(
+    folder: Path,
+    *,
+    otherwise: str = "another demo is running in this checkout; stop it with `make demo-stop`",
+) -> Iterator[None]:
+    """Hold the folder. Raises AlreadyRunningError, which says `otherwise`, where another process has it."""
     folder.mkdir(parents=True, exist_ok=True)
     with _lock_file(folder).open("a+") as file:
         if not _try_lock(file):
-            raise AlreadyRunningError(
-                "another demo is running in this checkout; stop it with `make demo-stop`"
-            )
+            raise AlreadyRunningError(otherwise)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
@@ -85,15 +87,15 @@ def _relay(output: object) -> None:
         sys.stdout.buffer.flush()
 
 
-def keep_until_stopped(log: Path) -> None:
-    """Let go of the terminal and wait for a signal, which arrives as `Interrupted`."""
+def keep_until_stopped(log: Path, *, lasts: Callable[[], bool] = lambda: True) -> None:
+    """Let go of the terminal and wait for a signal, which arrives as `Interrupted`, or while `lasts`."""
     sys.stdout.flush()
     with log.open("ab") as file:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())
     with contextlib.suppress(Interrupted):
-        while True:
-            signal.pause()
+        while lasts():
+            time.sleep(0.5)
 
 
 def stop(folder: Path) -> bool:
@@ -111,7 +113,7 @@ def stop(folder: Path) -> bool:
         while not _try_lock(file) or _exists(pid):
             if time.monotonic() > deadline:
                 raise TimeoutError(
-                    f"the demo did not end within {STOP_TIMEOUT_SECONDS} s; see {folder / 'logs'}"
+                    f"the run did not end within {STOP_TIMEOUT_SECONDS} s; see {folder / 'logs'}"
                 )
             time.sleep(0.1)
     return True

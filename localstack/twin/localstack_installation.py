@@ -1,6 +1,6 @@
-"""LocalStack, with what runs functions there, in environments of their own: `python -m twin.localstack_installation`.
+"""LocalStack, and what runs functions there, in environments of their own.
 
-In the folder: `venv`, LocalStack's; `runtimes`, Lambda's by name; `node` is the one that the CDK runs on.
+`python -m twin.localstack_installation` makes them: `venv`, LocalStack's, and `runtimes`, Lambda's by name.
 """
 
 import argparse

@@ -85,6 +85,11 @@ class Server:
         """The process, which leads its group."""
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended, by itself or by somebody's hand."""
+        return not self._has_ended()
+
     def wait_until(self, ready: Callable[[], bool], *, timeout: float) -> None:
         """Wait for `ready`. Raises ServerError where the process ends first or the time is up."""
         deadline = time.monotonic() + timeout

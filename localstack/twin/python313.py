@@ -26,8 +26,8 @@ def find_python313() -> Path:
     if found is None:
         raise MissingProgramError(
             f"there is no Python {VERSION} on this machine, and LocalStack runs on no other: install it "
-            f"(`uv python install {VERSION}`, `pyenv install {VERSION}`, or your system's package python{VERSION}),"
-            f" or name one: {SETTING}=/path/to/python{VERSION}"
+            f"(`uv python install {VERSION}`, `pyenv install {VERSION}`, or your system's package), or name "
+            f"one: {SETTING}=/path/to/python{VERSION}"
         )
     return Path(found)
 
@@ -44,7 +44,7 @@ def fetch_python313() -> Path:
 
 
 def _candidates() -> Iterator[str]:
-    # A version manager's shim on PATH may only pretend, and uv stumbles over it: each is tried, uv comes last.
+    # A version manager's shim may only pretend, and uv stumbles over it: each is tried, uv comes last.
     for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
         yield str(Path(folder, f"python{VERSION}"))
     pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 from botocore.config import Config
-from localstack import config
 from localstack.aws.connect import connect_to
+from localstack.config import GATEWAY_LISTEN
 from localstack.http import Request, Response
 from localstack.services.cloudformation.resource_provider import (
     OperationStatus,
@@ -30,8 +30,10 @@ Properties = dict[str, Any]
 
 
 class CustomResourceProvider(ResourceProvider[Properties]):
-    """Fails with the function's own reason, and at once where the function itself fails: CloudFormation waits
-    an hour for an answer then."""
+    """Fails with the function's own reason.
+
+    Where the function itself fails, it does so at once; CloudFormation waits an hour for an answer then.
+    """
 
     SCHEMA: ClassVar = {"primaryIdentifier": ["/properties/PhysicalResourceId"]}
 
@@ -105,7 +107,7 @@ def _ask(request: ResourceRequest[Properties], event: Properties) -> Properties:
 
     rule = ROUTER.add(path, take, methods=["PUT"])
     try:
-        url = f"http://127.0.0.1:{config.GATEWAY_LISTEN[0].port}{path}"
+        url = f"http://127.0.0.1:{GATEWAY_LISTEN[0].port}{path}"
         failure = _invoke(request, {**event, "ResponseURL": url})
         if failure is not None:
             return {"Status": "FAILED", "Reason": failure}

@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from lambda_executor import Function
-from localstack import config
+from localstack.config import GATEWAY_LISTEN
 from localstack.services.lambda_.invocation.lambda_models import FunctionVersion, InvocationResult
 from localstack.services.lambda_.invocation.runtime_executor import RuntimeExecutor
 
@@ -68,7 +68,8 @@ class ProcessExecutor(RuntimeExecutor):
         version = self.function_version
         body = logs if logs.endswith("\n") or not logs else f"{logs}\n"
         return (
-            f"START RequestId: {request_id} Version: {version.id.qualifier}\n{body}END RequestId: {request_id}\n"
+            f"START RequestId: {request_id} Version: {version.id.qualifier}\n{body}"
+            f"END RequestId: {request_id}\n"
             f"REPORT RequestId: {request_id}\tDuration: {milliseconds:.2f} ms"
             f"\tBilled Duration: {int(milliseconds) + 1} ms\tMemory Size: {version.config.memory_size} MB\n"
         )
@@ -83,7 +84,7 @@ class ProcessExecutor(RuntimeExecutor):
 
     def get_runtime_endpoint(self) -> str:
         """Nobody calls LocalStack back: the Runtime API is the executor's own."""
-        return f"http://{_HOST}:{config.GATEWAY_LISTEN[0].port}"
+        return f"http://{_HOST}:{GATEWAY_LISTEN[0].port}"
 
     def get_logs(self) -> str:
         """Nothing that an invocation has not told already."""
@@ -91,7 +92,7 @@ class ProcessExecutor(RuntimeExecutor):
 
     @classmethod
     def prepare_version(cls, function_version: FunctionVersion) -> None:
-        """Unpack code and layers. What it raises is the reason that LocalStack gives for the function's state."""
+        """Unpack code and layers. What it raises is told as the reason of the function's state."""
         find_runtime(str(function_version.config.runtime), None)
         function_version.config.code.prepare_for_execution()
         layers.lay_out(function_version)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from localstack.aws.api.cloudformation import ChangeSetType
+from localstack.services.cloudformation.engine.v2.change_set_model_executor import ChangeSetModelExecutor
 from localstack.services.cloudformation.engine.v2.change_set_model_preproc import (
     MOCKED_REFERENCE,
     ChangeSetModelPreproc,
@@ -13,6 +15,7 @@ def apply() -> None:
     """Once, while LocalStack starts."""
     _give_placeholders_arns()
     _obey_log_groups()
+    _take_failed_updates_back()
 
 
 def _give_placeholders_arns() -> None:
@@ -36,3 +39,28 @@ def _obey_log_groups() -> None:
         return self.function_version.config.logging_config.get("LogGroup") or default(self)
 
     ExecutionEnvironment.get_log_group_name = log_group
+
+
+def _take_failed_updates_back() -> None:
+    # LocalStack believes of an update that failed that all of it is there, and the next one changes nothing.
+    # Resources stay as they are by then, where CloudFormation makes them what they were; the next update
+    # compares with what was there before.
+    execute = ChangeSetModelExecutor.execute
+
+    def with_memory(self: Any) -> Any:
+        change_set, stack = self._change_set, self._change_set.stack
+        before = dict(stack.resolved_resources)
+        result = execute(self)
+        if result.failure_message and change_set.change_set_type == ChangeSetType.UPDATE:
+            for name in ("template", "template_body", "processed_template"):
+                setattr(change_set, name, getattr(stack, name))
+            done = {
+                name: resource
+                for name, resource in result.resources.items()
+                if not str(resource.get("ResourceStatus")).endswith("_FAILED")
+            }
+            result.resources.clear()
+            result.resources.update({**before, **done})
+        return result
+
+    ChangeSetModelExecutor.execute = with_memory

@@ -1,4 +1,8 @@
-"""Lambda's runtimes on this machine: the folder `LAMBDA_RUNTIMES`, made by `python -m twin.lambda_runtimes`."""
+"""Lambda's runtimes on this machine, in the folder that `LAMBDA_RUNTIMES` names.
+
+`pythonX.Y` and `python` are environments with `awslambdaric` and boto3; `node` has `bin/node` and
+`node_modules`.
+"""
 
 import os
 import re

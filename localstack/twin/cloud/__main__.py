@@ -1,0 +1,214 @@
+"""The whole cloud on one machine, without an account: `make local`.
+
+LocalStack takes `cdk deploy` as AWS would; Postgres, MLflow, pushgateway and Prometheus are real; a small
+shop is brought in and trained on; every route is called over HTTP. What came out is in `summary.json`.
+"""
+
+import argparse
+import contextlib
+import json
+import logging
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from rich.console import Console
+
+from contract.recommendations import ListKind
+from twin.cloud.calls import CallError, call_every_route
+from twin.cloud.deployment import Deployment, DeploymentError, NotDeployedError, bootstrap, deploy
+from twin.cloud.parts import FOLDER, NotUpError, Parts, running_parts
+from twin.cloud.resources import counted
+from twin.cloud.seed import SeedError, seed
+from twin.errors import MissingProgramError, ServerError
+from twin.keeper import (
+    AlreadyRunningError,
+    Interrupted,
+    handle_signals,
+    keep_until_stopped,
+    only_one,
+    start_kept,
+    stop,
+)
+from twin.processes import Server, require_free
+from twin.story import Story
+
+PORT = 4566
+_ERRORS = (
+    *(AlreadyRunningError, CallError, DeploymentError, MissingProgramError),
+    *(NotDeployedError, NotUpError, SeedError, ServerError),
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what was asked; the exit status."""
+    given = _parser().parse_args(arguments)
+    folder: Path = given.folder.absolute()
+    console = Console(soft_wrap=True)
+    story = Story(console)
+    handle_signals()
+    if given.command == "up" and not given.kept:
+        return start_kept([sys.executable, "-m", "twin.cloud", *(arguments or sys.argv[1:]), "--kept"])
+    try:
+        _COMMANDS[given.command](folder, given.port, story)
+    except _ERRORS as error:
+        console.print(f"local: failed at the step '{story.current}': {error}", highlight=False, markup=False)
+        console.print(f"local: logs are in {folder / 'logs'}", highlight=False, markup=False)
+        return 1
+    except Interrupted:
+        console.print(f"local: interrupted at the step '{story.current}'", highlight=False)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m twin.cloud", description=__doc__)
+    parser.add_argument("command", choices=_COMMANDS)
+    parser.add_argument(
+        "--port", type=int, default=PORT, help=f"LocalStack's; 0: a free one; default: {PORT}"
+    )
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where logs and summary go")
+    parser.add_argument("--kept", action="store_true", help=argparse.SUPPRESS)
+    return parser
+
+
+def up(folder: Path, port: int, story: Story) -> None:
+    """Start everything and keep it until `down`, or until LocalStack ends."""
+    with contextlib.suppress(NotUpError):
+        parts = Parts.read(folder)
+        story.say(f"the local cloud is up already: {parts.endpoint}")
+        return
+    with _started(folder, port, story) as (parts, localstack):
+        for name, value in _shown(parts):
+            story.say(f"{name}: {value}")
+        story.say("everything is left running; stop it with `make local-down`")
+        keep_until_stopped(parts.logs / "keeper.log", lasts=lambda: localstack.is_running)
+
+
+def deploy_step(folder: Path, _port: int, story: Story) -> None:
+    """Bootstrap and deploy."""
+    _deploy(Parts.read(folder), story)
+
+
+def seed_step(folder: Path, _port: int, story: Story) -> None:
+    """Bring a small shop in."""
+    _seed(Deployment.read(Parts.read(folder)), story)
+
+
+def call_step(folder: Path, _port: int, story: Story) -> None:
+    """Call every route."""
+    _call(Deployment.read(Parts.read(folder)), story)
+
+
+def down(folder: Path, _port: int, story: Story) -> None:
+    """Stop what `up` left running."""
+    story.say("stopped" if stop(folder) else "nothing is running")
+
+
+def everything(folder: Path, _port: int, story: Story) -> None:
+    """Up, deploy, seed, call, and down."""
+    with _started(folder, 0, story) as (parts, _):
+        deployment = _deploy(parts, story)
+        version = _seed(deployment, story)
+        calls = _call(deployment, story)
+        summary = {
+            "stacks": deployment.stacks,
+            "resources": counted(deployment.resources),
+            "version": version,
+            "calls": calls,
+        }
+        story.current = "stop"
+    file = folder / "summary.json"
+    file.write_text(json.dumps({**summary, "seconds": story.seconds}, indent=2) + "\n")
+    story.say(f"everything is stopped; all figures: {file}")
+    story.console.print("local: ok", highlight=False)
+
+
+@contextlib.contextmanager
+def _started(folder: Path, port: int, story: Story) -> Any:
+    otherwise = "the local cloud of this checkout is up; stop it with `make local-down`"
+    with only_one(folder, otherwise=otherwise), contextlib.ExitStack() as stack:
+        shutil.rmtree(folder / "logs", ignore_errors=True)
+        (folder / "logs").mkdir(parents=True)
+        logging.basicConfig(filename=folder / "logs/local.log", level=logging.INFO, force=True)
+        if port:
+            require_free(port)
+        with story.step("start", "Starting LocalStack and what it lacks"):
+            started: tuple[Parts, Server] = stack.enter_context(
+                running_parts(folder, port=port or None, tell=lambda _: None)
+            )
+        for line in started[0].missing:
+            story.say(f"left out: {line}")
+        yield started
+
+
+def _deploy(parts: Parts, story: Story) -> Deployment:
+    with story.step("bootstrap", "Bootstrapping, as in a new account"):
+        bootstrap(parts)
+    with story.step("deploy", "Deploying all stacks with `cdk deploy`"):
+        deploy(parts)
+    deployment = Deployment.read(parts)
+    totals = {each: sum(kinds.values()) for each, kinds in counted(deployment.resources).items()}
+    told = ", ".join(f"{count} {each}" for each, count in totals.items())
+    story.say(f"{len(deployment.stacks)} stacks with {sum(totals.values())} resources: {told}")
+    story.say(f"the API: {deployment.api_url()}; its key: {deployment.api_key()}")
+    return deployment
+
+
+def _seed(deployment: Deployment, story: Story) -> str:
+    with story.step("seed", "Bringing a small shop in, and training on it"):
+        version = seed(deployment)
+    story.say(f"version {version} is live")
+    return version
+
+
+def _call(deployment: Deployment, story: Story) -> Any:
+    user, item = _known(deployment.parts.database_url)
+    with story.step("call", "Calling every route, without the key and with it"):
+        calls = call_every_route(deployment, user=user, item=item)
+    for route, ways in calls.summary().items():
+        told = "; ".join(f"{way} {', '.join(statuses)}" for way, statuses in ways.items())
+        story.say(f"{route}: {told}")
+    return calls.summary()
+
+
+def _known(database_url: str) -> tuple[str, str]:
+    """A user and an item that the live version knows. Raises NotDeployedError where none is live."""
+    statement = (
+        "SELECT max(key) FILTER (WHERE kind = %s), max(key) FILTER (WHERE kind = %s) FROM recommendations"
+        " JOIN serving USING (version)"
+    )
+    with psycopg.connect(database_url) as connection:
+        found = connection.execute(statement, (ListKind.PERSONAL, ListKind.SIMILAR)).fetchone()
+    if found is None or None in found:
+        raise NotDeployedError("no version is live: `make local-seed` brings a small shop in")
+    return found
+
+
+def _shown(parts: Parts) -> list[tuple[str, str]]:
+    known = {
+        "AWS": parts.endpoint,
+        "SageMaker": parts.sagemaker,
+        "Postgres": parts.database_url,
+        "MLflow": parts.mlflow_uri,
+        "pushgateway": parts.pushgateway_url,
+        "Prometheus": parts.prometheus_url,
+    }
+    return [(name, value) for name, value in known.items() if value is not None]
+
+
+_COMMANDS: dict[str, Callable[[Path, int, Story], None]] = {
+    "up": up,
+    "deploy": deploy_step,
+    "seed": seed_step,
+    "call": call_step,
+    "down": down,
+    "all": everything,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
