@@ -1,5 +1,7 @@
 """Where LocalStack itself has to do otherwise; each says why."""
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from localstack.aws.api.cloudformation import ChangeSetType
@@ -9,6 +11,7 @@ from localstack.services.cloudformation.engine.v2.change_set_model_preproc impor
     ChangeSetModelPreproc,
 )
 from localstack.services.lambda_.invocation.execution_environment import ExecutionEnvironment
+from localstack.services.s3 import provider as s3
 
 
 def apply() -> None:
@@ -16,6 +19,7 @@ def apply() -> None:
     _give_placeholders_arns()
     _obey_log_groups()
     _take_failed_updates_back()
+    _keep_objects_apart()
 
 
 def _give_placeholders_arns() -> None:
@@ -64,3 +68,8 @@ def _take_failed_updates_back() -> None:
         return result
 
     ChangeSetModelExecutor.execute = with_memory
+
+
+def _keep_objects_apart() -> None:
+    # Whatever TMPDIR says, S3's objects lie in one folder of /tmp, which each LocalStack empties as it ends.
+    s3.DEFAULT_S3_TMP_DIR = str(Path(tempfile.gettempdir(), "s3"))
