@@ -128,11 +128,11 @@ def test_a_request_event_is_understood_in_any_case(
 @pytest.mark.parametrize(
     "change",
     [
-        {"exp": int(time.time()) - 3600},
+        pytest.param({"exp": int(time.time()) - 3600}, id="exp an hour ago"),
         {"exp": None},
         {"exp": "soon"},
-        {"nbf": int(time.time()) + 3600},
-        {"iat": int(time.time()) + 3600},
+        pytest.param({"nbf": int(time.time()) + 3600}, id="nbf in an hour"),
+        pytest.param({"iat": int(time.time()) + 3600}, id="iat in an hour"),
         {"iss": "https://somebody-else.test"},
         {"iss": None},
         {"iss": ["a", "b"]},
