@@ -98,6 +98,15 @@ def keep_until_stopped(log: Path, *, lasts: Callable[[], bool] = lambda: True) -
             time.sleep(0.5)
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a run has the folder."""
+    lock = _lock_file(folder)
+    if not lock.exists():
+        return False
+    with lock.open("a+") as file:
+        return not _try_lock(file)
+
+
 def stop(folder: Path) -> bool:
     """End the run that has the folder, and wait until it has; whether there was one."""
     lock = _lock_file(folder)

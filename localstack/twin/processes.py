@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 from twin.errors import ServerError
 
@@ -90,6 +91,11 @@ class Server:
         """Whether it has not ended, by itself or by somebody's hand."""
         return not self._has_ended()
 
+    @property
+    def status(self) -> int | None:
+        """What it ended with; None while it runs."""
+        return self._process.poll()
+
     def wait_until(self, ready: Callable[[], bool], *, timeout: float) -> None:
         """Wait for `ready`. Raises ServerError where the process ends first or the time is up."""
         deadline = time.monotonic() + timeout
@@ -144,6 +150,16 @@ def stop_group(pid: int, first: signal.Signals, has_ended: Callable[[], bool], *
         time.sleep(0.02)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
+
+
+def listens(url: str) -> bool:
+    """Whether anything takes connections there, however long it would take to answer."""
+    where = urlsplit(url)
+    try:
+        socket.create_connection((where.hostname or LOOPBACK, where.port or 80), timeout=60).close()
+    except OSError:
+        return False
+    return True
 
 
 def answers(url: str) -> bool:

@@ -10,6 +10,7 @@ import json
 import logging
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,11 @@ from twin.cloud.resources import counted
 from twin.cloud.seed import SeedError, seed
 from twin.errors import MissingProgramError, ServerError
 from twin.keeper import (
+    STOP_TIMEOUT_SECONDS,
     AlreadyRunningError,
     Interrupted,
     handle_signals,
+    is_held,
     keep_until_stopped,
     only_one,
     start_kept,
@@ -77,10 +80,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def up(folder: Path, port: int, story: Story) -> None:
     """Start everything and keep it until `down`, or until LocalStack ends."""
-    with contextlib.suppress(NotUpError):
-        parts = Parts.read(folder)
-        story.say(f"the local cloud is up already: {parts.endpoint}")
-        return
+    # One that has lost its LocalStack takes a moment to end; one that starts is as good as ours.
+    deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
+    while is_held(folder) and time.monotonic() < deadline:
+        with contextlib.suppress(NotUpError):
+            story.say(f"the local cloud is up already: {Parts.read(folder).endpoint}")
+            return
+        time.sleep(0.2)
     with _started(folder, port, story) as (parts, localstack):
         for name, value in _shown(parts):
             story.say(f"{name}: {value}")

@@ -1,8 +1,8 @@
 """The stacks of stage `local`, deployed by the CDK's own command line, and what is found in them."""
 
 import json
-import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from infra.config import Config
 from twin.cloud.clients import client
 from twin.cloud.parts import Parts
 from twin.localstack_installation import PROJECT
+from twin.processes import Server
 from twin.s3 import REGION
 
 STAGE = "local"
@@ -76,24 +77,20 @@ def _cdk(parts: Parts, *arguments: str, cwd: Path = PROJECT) -> None:
     # It remembers accounts by access key, and every LocalStack's is the same.
     environment["CDK_HOME"] = str(parts.folder / "cdk-home")
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    with log.open("ab") as output:
-        began = output.tell()
-        done = subprocess.run(
-            [CDK, *arguments],
-            env=environment,
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-    if done.returncode != 0:
+    began = log.stat().st_size if log.exists() else 0
+    with Server("cdk", [CDK, *arguments], log=log, environment=environment, cwd=cwd) as process:
+        while process.is_running:
+            if not parts.are_up:
+                # The CDK itself would try to reach it for many minutes.
+                raise DeploymentError(f"LocalStack ended during `cdk {arguments[0]}`: see {parts.logs}")
+            time.sleep(0.2)
+        status = process.status
+    if status != 0:
         with log.open("rb") as said:
             said.seek(began)
             tail = said.read().decode(errors="replace").rstrip().splitlines()[-30:]
-        raise DeploymentError(
-            "\n".join([f"`cdk {arguments[0]}` failed; its log is {log}, which ends:", *tail])
-        )
+        told = f"`cdk {arguments[0]}` failed; its log is {log}, which ends:"
+        raise DeploymentError("\n".join([told, *tail]))
 
 
 @dataclass(frozen=True)

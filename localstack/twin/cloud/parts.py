@@ -19,7 +19,7 @@ from twin.localstack_server import running_localstack
 from twin.mlflow_server import running_mlflow
 from twin.monitoring import running_prometheus, running_pushgateway
 from twin.postgres import create_database, start_postgres
-from twin.processes import Server, answers
+from twin.processes import Server, listens
 from twin.s3 import aws_environment, create_bucket
 
 FOLDER = PROJECT / "build/local"
@@ -53,13 +53,18 @@ class Parts:
         file = folder / _FILE
         if file.exists():
             parts = cls(**{**json.loads(file.read_text()), "folder": folder})
-            if answers(f"{parts.endpoint}/_localstack/health"):
+            if parts.are_up:
                 return parts
         raise NotUpError("the local cloud is not up: `make local-up` starts it")
 
     def write(self) -> None:
         """For programs that come later."""
         (self.folder / _FILE).write_text(json.dumps({**asdict(self), "folder": str(self.folder)}, indent=2))
+
+    @property
+    def are_up(self) -> bool:
+        """Whether LocalStack, without which the rest ends, is there."""
+        return listens(self.endpoint)
 
     @property
     def logs(self) -> Path:
