@@ -1,9 +1,11 @@
 """An execution environment of Lambda as a process of this machine."""
 
+import dataclasses
 import time
 from typing import Any
 
 from lambda_executor import Function
+from lambda_executor.memory import can_tell
 from localstack.config import GATEWAY_LISTEN
 from localstack.services.lambda_.invocation.lambda_models import FunctionVersion, InvocationResult
 from localstack.services.lambda_.invocation.runtime_executor import RuntimeExecutor
@@ -32,7 +34,7 @@ class ProcessExecutor(RuntimeExecutor):
         opt = layers.layers_folder(version)
         runtime = find_runtime(str(version.config.runtime), opt)
         given = {name: str(value) for name, value in env_vars.items() if name not in _NOT_HERE}
-        self._function = Function(
+        function = Function(
             handler=version.config.handler,
             code=version.config.code.get_unzipped_code_location(),
             environment={**runtime.variables, **given},
@@ -40,8 +42,17 @@ class ProcessExecutor(RuntimeExecutor):
             concurrency=1,
             timeout=version.config.timeout,
             memory_mb=version.config.memory_size,
+            limit_memory=can_tell(),
+            layers=[opt] if opt is not None else [],
             name=version.id.function_name,
         )
+        function.configuration = dataclasses.replace(
+            function.configuration,
+            region=version.id.region,
+            account=version.id.account,
+            version=version.id.qualifier,
+        )
+        self._function = function
 
     def stop(self) -> None:
         """End the process, in the middle of an invocation, too."""

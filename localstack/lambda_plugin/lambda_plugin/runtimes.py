@@ -43,10 +43,9 @@ def _python(folder: Path, version: str, opt: Path | None) -> Runtime:
     # Where there is no such Python, one that is newer or older has to do; archives are made for it, too.
     exact = folder / f"python{version}"
     environment = exact if exact.exists() else folder / "python"
-    path = [str(_HERE / "python"), *_below(opt, "python")]
     return Runtime(
         environment / "bin/python",
-        {"PATH": _path(environment / "bin", opt), "PYTHONPATH": os.pathsep.join(path), **_opt(opt)},
+        {"PATH": _path(environment / "bin", opt), "PYTHONPATH": str(_HERE / "python"), **_opt(opt)},
     )
 
 
