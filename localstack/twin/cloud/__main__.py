@@ -15,12 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psycopg
 from rich.console import Console
 
-from contract.recommendations import ListKind
 from twin.cloud.calls import CallError, call_every_route
 from twin.cloud.deployment import Deployment, DeploymentError, NotDeployedError, bootstrap, deploy
+from twin.cloud.known import known
 from twin.cloud.parts import FOLDER, NotUpError, Parts, running_parts
 from twin.cloud.resources import counted
 from twin.cloud.seed import SeedError, seed
@@ -172,26 +171,13 @@ def _seed(deployment: Deployment, story: Story) -> str:
 
 
 def _call(deployment: Deployment, story: Story) -> Any:
-    user, item = _known(deployment.parts.database_url)
+    user, item = known(deployment.parts.database_url)
     with story.step("call", "Calling every route, without the key and with it"):
         calls = call_every_route(deployment, user=user, item=item)
     for route, ways in calls.summary().items():
         told = "; ".join(f"{way} {', '.join(statuses)}" for way, statuses in ways.items())
         story.say(f"{route}: {told}")
     return calls.summary()
-
-
-def _known(database_url: str) -> tuple[str, str]:
-    """A user and an item that the live version knows. Raises NotDeployedError where none is live."""
-    statement = (
-        "SELECT max(key) FILTER (WHERE kind = %s), max(key) FILTER (WHERE kind = %s) FROM recommendations"
-        " JOIN serving USING (version)"
-    )
-    with psycopg.connect(database_url) as connection:
-        found = connection.execute(statement, (ListKind.PERSONAL, ListKind.SIMILAR)).fetchone()
-    if found is None or None in found:
-        raise NotDeployedError("no version is live: `make local-seed` brings a small shop in")
-    return found
 
 
 def _shown(parts: Parts) -> list[tuple[str, str]]:

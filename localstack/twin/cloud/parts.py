@@ -113,7 +113,7 @@ def running_parts(
         create_bucket(aws, ARTIFACTS_BUCKET)
         tell("SageMaker")
         # Channels, models and logs lie in LocalStack.
-        elsewhere = {"AWS_ENDPOINT_URL_S3": endpoint, "AWS_ENDPOINT_URL_LOGS": endpoint}
+        elsewhere = {"AWS_ENDPOINT_URL_S3": endpoint, "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS": endpoint}
         sagemaker = stack.enter_context(running_aws(log=logs / "sagemaker.log", elsewhere=elsewhere))
         tell("MLflow")
         mlflow_uri = stack.enter_context(
