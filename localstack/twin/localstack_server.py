@@ -23,7 +23,14 @@ def running_localstack(*, log: Path, port: int | None = None) -> Iterator[tuple[
     with tempfile.TemporaryDirectory(prefix="localstack-", ignore_cleanup_errors=True) as folder:
         # Without -P this project's folder `localstack` would be looked into.
         command: list[str | Path] = [python(), "-P", "-m", "localstack.runtime.main"]
-        with Server("LocalStack", command, log=log, environment=_environment(folder, port)) as server:
+        with Server(
+            "LocalStack",
+            command,
+            log=log,
+            environment=_environment(folder, port),
+            # Functions push their last numbers within it. Nothing is kept that would have to end in order.
+            stop_timeout=5,
+        ) as server:
             endpoint = f"http://{LOOPBACK}:{port}"
             server.wait_until(
                 lambda: answers(f"{endpoint}/_localstack/health"), timeout=START_TIMEOUT_SECONDS

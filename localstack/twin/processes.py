@@ -56,10 +56,13 @@ class Server:
         group: int | None = None,
         cwd: Path | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
+        stop_timeout: float = 15,
     ) -> None:
+        """`stop_timeout` is how many seconds it may take to end when it is asked to."""
         self.name = name
         self.log = log
         self.stop_signal = stop_signal
+        self.stop_timeout = stop_timeout
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self._process = subprocess.Popen(
@@ -117,9 +120,10 @@ class Server:
         if status != 0:
             self._fail(f"failed with status {status}")
 
-    def stop(self, *, timeout: float = 15) -> None:
+    def stop(self, *, timeout: float | None = None) -> None:
         """Ask the process to end, then end its whole group; harmless when it has ended."""
-        stop_group(self._process.pid, self.stop_signal, self._has_ended, timeout=timeout)
+        seconds = self.stop_timeout if timeout is None else timeout
+        stop_group(self._process.pid, self.stop_signal, self._has_ended, timeout=seconds)
         self._process.wait()
 
     def _has_ended(self) -> bool:
