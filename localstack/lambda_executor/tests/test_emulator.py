@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from emulator import Emulator, NoEmulatorError, mounts, unpack
 from lambda_executor import Function, InvocationResult
 from lambda_executor.configuration import EXECUTION_ENV
 from lambda_executor.runtime_api import MAX_RESPONSE
-from tests.emulator import Emulator, NoEmulatorError, mounts, unpack
 
 FUNCTIONS = Path(__file__).parent / "functions"
 OPT = FUNCTIONS / "opt"
