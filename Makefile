@@ -121,7 +121,8 @@ local-down: ## stop what `make local-up` left running
 
 # LocalStack runs on Python 3.13 alone, which is looked for, or named: PYTHON313=/path/to/python3.13
 export PYTHON313
-$(LOCALSTACK): $(INSTALLED) locks/localstack.txt locks/lambda_runtime.txt $(wildcard localstack/lambda_*/*/*.py localstack/lambda_*/*/node/*)
+PLUGINS := $(wildcard $(foreach files,pyproject.toml lambda_*/*.py lambda_*/*/*.py lambda_*/node/*,localstack/lambda_*/$(files)))
+$(LOCALSTACK): $(INSTALLED) locks/localstack.txt locks/lambda_runtime.txt $(PLUGINS)
 	@echo "setup: installing the locked LocalStack into build/localstack (a minute the first time) …"
 	@$(BIN)/python -m twin.localstack_installation
 	@touch $@
