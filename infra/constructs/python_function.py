@@ -122,11 +122,6 @@ class PythonFunction(Construct):
                 self.role, {"AwsSolutions-IAM5[Resource::*]": "X-Ray's segments belong to no resource."}
             )
         else:
-            reasons["Serverless-LambdaTracing"] = (
-                "The setting `tracing` is off: X-Ray charges by the trace, and logs"
-            )
-            reasons["Serverless-LambdaTracing"] += " and answers bear a trace_id without it."
-        reasons["@aws-cdk/aws-lambda:snapStartRequirePublish"] = (
-            "A version is published, which the alias names."
-        )
+            reasons["Serverless-LambdaTracing"] = "`tracing` is off: X-Ray charges by the trace."
+        reasons["@aws-cdk/aws-lambda:snapStartRequirePublish"] = "The alias names a published version."
         acknowledge(self.function, reasons)
