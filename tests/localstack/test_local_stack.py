@@ -181,8 +181,10 @@ def test_a_second_deployment_changes_nothing_and_a_changed_setting_what_it_is_fo
     deploy(deployment.parts)
     assert events(deployment.parts) == before
     deploy(deployment.parts, {"throttle_rate": "50", "function_memory_mb": "512"})
+    name = "shop-local-api-read"
     with client(deployment.parts.endpoint, "lambda") as functions:
-        told = functions.get_function_configuration(FunctionName="shop-local-api-read", Qualifier="live")
+        version = published(deployment.parts)[name]
+        told = functions.get_function_configuration(FunctionName=name, Qualifier=version)
     assert told["MemorySize"] == 512
     with connected(deployment) as api:
         assert api.send(get("/v1/popular"), deployment.api_key())[0] == 200

@@ -10,8 +10,11 @@ from localstack.services.cloudformation.engine.v2.change_set_model_preproc impor
     MOCKED_REFERENCE,
     ChangeSetModelPreproc,
 )
+from localstack.services.cloudformation.resource_provider import ResourceProviderExecutor, convert_payload
 from localstack.services.lambda_.invocation.execution_environment import ExecutionEnvironment
 from localstack.services.s3 import provider as s3
+
+from lambda_plugin.updates import UPDATES
 
 
 def apply() -> None:
@@ -20,6 +23,8 @@ def apply() -> None:
     _obey_log_groups()
     _take_failed_updates_back()
     _keep_objects_apart()
+    _replace_only_what_must_be()
+    _update_what_can_be()
 
 
 def _give_placeholders_arns() -> None:
@@ -73,3 +78,32 @@ def _take_failed_updates_back() -> None:
 def _keep_objects_apart() -> None:
     # Whatever TMPDIR says, S3's objects lie in one folder of /tmp, which each LocalStack empties as it ends.
     s3.DEFAULT_S3_TMP_DIR = str(Path(tempfile.gettempdir(), "s3"))
+
+
+def _replace_only_what_must_be() -> None:
+    # A property that refers to a changed resource counts as changed, whatever it comes to: an alias would be
+    # made a second time because its function has another variable.
+    change = ChangeSetModelExecutor._execute_resource_change  # noqa: SLF001
+
+    def with_values(self: Any, name: str, before: Any, after: Any) -> None:
+        if getattr(before, "properties", None) and getattr(after, "requires_replacement", False):
+            provider = ResourceProviderExecutor.try_load_resource_provider(after.resource_type)
+            fixed = [path.split("/")[2] for path in provider.SCHEMA.get("createOnlyProperties", [])]
+            old, new = before.properties.properties, after.properties.properties
+            after.requires_replacement = any(old.get(each) != new.get(each) for each in fixed)
+        change(self, name, before, after)
+
+    ChangeSetModelExecutor._execute_resource_change = with_values  # noqa: SLF001
+
+
+def _update_what_can_be() -> None:
+    execute = ResourceProviderExecutor.execute_action
+
+    def with_updates(self: Any, resource_provider: Any, raw_payload: Any) -> Any:
+        update = UPDATES.get(raw_payload["resourceType"])
+        if update is None or raw_payload["action"] not in {"Modify", "Dynamic"}:
+            return execute(self, resource_provider, raw_payload)
+        request = convert_payload(stack_name=self.stack_name, stack_id=self.stack_id, payload=raw_payload)
+        return update(resource_provider, request)
+
+    ResourceProviderExecutor.execute_action = with_updates
