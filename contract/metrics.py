@@ -94,6 +94,53 @@ LOAD_VERSION_AS_OF: Final = Metric(
     "The moment up to which the loaded version knows events, in seconds since 1970 UTC.",
 )
 
+DAG_RUN_OUTCOME: Final = Metric(
+    "shop_dag_run_outcome",
+    "gauge",
+    "How the latest run of each DAG ended: 1 for its outcome, 0 for the others.",
+    ("dag", "outcome"),
+)
+DAG_RUN_SECONDS: Final = Metric(
+    "shop_dag_run_duration_seconds",
+    "gauge",
+    "Time that the latest run of each DAG took, in seconds.",
+    ("dag",),
+)
+DAG_TASK_SECONDS: Final = Metric(
+    "shop_dag_task_duration_seconds",
+    "gauge",
+    "Time that each task of the latest run took, in seconds, without what it waited.",
+    ("dag", "task"),
+)
+DAG_TASK_FAILED: Final = Metric(
+    "shop_dag_task_failed",
+    "gauge",
+    "1 for each task of the latest run that failed, 0 for the others.",
+    ("dag", "task"),
+)
+DAG_LAST_SUCCESS: Final = Metric(
+    "shop_dag_last_success_timestamp_seconds",
+    "gauge",
+    "When a run of each DAG succeeded last, in seconds since 1970 UTC.",
+    ("dag",),
+)
+DAG_EXPORTED_EVENTS: Final = Metric(
+    "shop_dag_exported_events", "gauge", "Posted events that the latest export brought into the bucket."
+)
+DAG_REJECTED_SHARE: Final = Metric(
+    "shop_dag_rejected_share", "gauge", "Share of the latest validated rows that could not be used, 0 to 1."
+)
+DAG_CANARY_SECONDS: Final = Metric(
+    "shop_dag_canary_duration_seconds",
+    "gauge",
+    "Time that the function took to answer with the version that was tried last: the median, in seconds.",
+)
+DAG_CANARY_OVERLAP: Final = Metric(
+    "shop_dag_canary_overlap",
+    "gauge",
+    "Share of items that the version tried last has in common with the live one, for the same users, 0 to 1.",
+)
+
 HOUSEKEEPING_DATABASE_REACHABLE: Final = Metric(
     "shop_housekeeping_database_reachable", "gauge", "1 where Postgres answered the latest run, else 0."
 )
@@ -151,6 +198,15 @@ METRICS: Final = (
     LOAD_SECONDS,
     LOAD_LISTS,
     LOAD_VERSION_AS_OF,
+    DAG_RUN_OUTCOME,
+    DAG_RUN_SECONDS,
+    DAG_TASK_SECONDS,
+    DAG_TASK_FAILED,
+    DAG_LAST_SUCCESS,
+    DAG_EXPORTED_EVENTS,
+    DAG_REJECTED_SHARE,
+    DAG_CANARY_SECONDS,
+    DAG_CANARY_OVERLAP,
     HOUSEKEEPING_DATABASE_REACHABLE,
     HOUSEKEEPING_VERSION_AGE,
     HOUSEKEEPING_EVENT_AGE,
@@ -164,3 +220,5 @@ METRICS: Final = (
 STATUS_CLASSES: Final = ("2xx", "3xx", "4xx", "5xx")
 SOURCES: Final = ("personalized", "session", "similar", "bought_together", "popular")
 EVENT_OUTCOMES: Final = ("accepted", "rejected")
+DAGS: Final = ("retrain", "load", "rollback", "maintenance", "backfill")
+RUN_OUTCOMES: Final = ("live", "kept", "done", "failed")
