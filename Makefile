@@ -47,7 +47,7 @@ check: $(INSTALLED) ## the fast checks: format, lint, types, the contract's test
 	$(BIN)/pytest -q tests/contract
 
 test: check $(EMULATOR)/fetched ## every check; what CI runs
-	@localstack/install_system_packages chromium
+	@localstack/install_system_packages chromium prometheus-alertmanager
 	$(BIN)/pytest --ignore tests/contract --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # AWS's own emulator, which the Lambda executor is compared with; without it those tests are left out.
