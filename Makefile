@@ -10,6 +10,7 @@ PEERS := build/peers
 EMULATOR := build/lambda_emulator
 CDK := node_modules/.package-lock.json
 NOTEBOOK := build/notebook
+AIRFLOW := build/airflow/installed
 LOCALSTACK := build/localstack/installed
 CLOUD := $(BIN)/python -m twin.cloud
 GROUPS := api jwt_authorizer infra training mlflow postgres notebook lambda_runtime
@@ -126,6 +127,13 @@ $(LOCALSTACK): $(INSTALLED) locks/localstack.txt locks/lambda_runtime.txt $(PLUG
 	@$(BIN)/python -m twin.localstack_installation
 	@touch $@
 
+# Airflow's pins go with nobody else's.
+$(AIRFLOW): $(INSTALLED) locks/dags.txt
+	@echo "setup: installing the locked Airflow into build/airflow (a minute the first time) …"
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --no-deps --require-hashes --requirement locks/dags.txt
+	@touch $@
+
 # npm writes this file last.
 $(CDK): $(INSTALLED) package.json package-lock.json
 	@echo "setup: installing the locked command line of the CDK into node_modules …"
@@ -140,6 +148,7 @@ locks: $(INSTALLED) ## compile locks/ anew from pyproject.toml
 	$(COMPILE) --group dev --output-file locks/dev.txt
 	$(COMPILE) --group peers --output-file locks/peers.txt
 	$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.13 --exclude-newer 2026-04-15 --group localstack --output-file locks/localstack.txt
+	$(COMPILE) --constraint dags/constraints.txt --group dags --output-file locks/dags.txt dags/requirements.txt
 	for group in $(GROUPS); do $(COMPILE) --constraint locks/dev.txt --group $$group --output-file locks/$$group.txt || exit 1; done
 
 clean: ## remove all that was installed or built here
