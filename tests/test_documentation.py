@@ -52,9 +52,28 @@ def test_every_folder_in_the_table_exists_or_is_said_to_come(folder: str) -> Non
     assert (ROOT / folder).is_dir() != line.endswith("| to come |")
 
 
-@pytest.mark.parametrize("metric", metrics.METRICS, ids=lambda metric: metric.name)
-def test_every_metric_is_documented(metric: metrics.Metric) -> None:
-    assert any(f"`{metric.name}`" in text for text in DOCUMENTS)
+def test_the_table_of_metrics_says_of_each_what_the_contract_says_and_names_no_other() -> None:
+    page = (ROOT / "docs/metrics.md").read_text()
+    assert [line for line in page.splitlines() if line.startswith("| `")] == [
+        row_of(metric) for metric in metrics.METRICS
+    ]
+
+
+def row_of(metric: metrics.Metric) -> str:
+    labels = [
+        f"`{label.name}`: {', '.join(f'`{value}`' for value in label.values) or label.bound}"
+        for label in metric.labels
+    ]
+    return f"| `{metric.name}` | {metric.type} | {metric.unit} | {'; '.join(labels) or '–'} | {metric.help} |"
+
+
+def test_every_metric_that_is_named_anywhere_exists() -> None:
+    pushed = "|".join(sorted({metric.name.split("_")[1] for metric in metrics.METRICS}))
+    named = {name for text in DOCUMENTS for name in re.findall(rf"\bshop_(?:{pushed})_[a-z_]*[a-z]\b", text)}
+    known = {metric.name for metric in metrics.METRICS}
+    assert {
+        name.removesuffix("_bucket").removesuffix("_count").removesuffix("_sum") for name in named
+    } <= known
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def push_gauges(gateway_url: str, job: str, values: list[Measured]) -> None:
     gauges: dict[str, Gauge] = {}
     for metric, labels, value in values:
         if metric.name not in gauges:
-            gauges[metric.name] = Gauge(metric.name, metric.help, metric.labels, registry=registry)
+            gauges[metric.name] = Gauge(metric.name, metric.help, metric.label_names, registry=registry)
         gauge = gauges[metric.name]
         (gauge.labels(**labels) if labels else gauge).set(value)
     try:

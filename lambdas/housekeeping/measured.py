@@ -23,7 +23,7 @@ def registry_of(measures: Iterable[Measured]) -> CollectorRegistry:
     gauges: dict[str, Gauge] = {}
     for metric, value, labels in measures:
         if metric.name not in gauges:
-            gauges[metric.name] = Gauge(metric.name, metric.help, metric.labels, registry=registry)
+            gauges[metric.name] = Gauge(metric.name, metric.help, metric.label_names, registry=registry)
         gauge = gauges[metric.name]
         (gauge.labels(*labels) if labels else gauge).set(value)
     return registry

@@ -87,7 +87,7 @@ class Metrics:
             self._events.labels("rejected").inc(record.events_rejected)
 
     def _counter(self, metric: Metric) -> Counter:
-        return Counter(metric.name, metric.help, metric.labels, registry=self.registry)
+        return Counter(metric.name, metric.help, metric.label_names, registry=self.registry)
 
 
 class Pusher:
