@@ -52,7 +52,7 @@ def running_prometheus(
     port = port or free_port()
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "prometheus.yml"
-    config.write_text(CONFIG.read_text().replace("pushgateway:9091", pushgateway_url.removeprefix("http://")))
+    config.write_text(_config(f"{LOOPBACK}:{port}", pushgateway_url.removeprefix("http://")))
     command: list[str | Path] = [
         program,
         f"--config.file={config}",
@@ -63,3 +63,16 @@ def running_prometheus(
         url = f"http://{LOOPBACK}:{port}"
         server.wait_until(lambda: answers(f"{url}/-/ready"), timeout=60)
         yield url
+
+
+def _config(prometheus: str, pushgateway: str) -> str:
+    """The repository's configuration with this machine's addresses, and nobody to send alerts to."""
+    text = CONFIG.read_text()
+    for deployed, here in (
+        ("rules/*.yml", f"{CONFIG.parent}/rules/*.yml"),
+        ('"pushgateway:9091"', f'"{pushgateway}"'),
+        ('"127.0.0.1:9090"', f'"{prometheus}"'),
+        ('"127.0.0.1:9093"', ""),
+    ):
+        text = text.replace(deployed, here)
+    return text
