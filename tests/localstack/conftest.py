@@ -12,14 +12,21 @@ from twin.python313 import find_python313
 
 
 @pytest.fixture(scope="session")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
-    """LocalStack and what it lacks, up and empty."""
+def installed() -> None:
+    """LocalStack and the CDK's command line, which `make test` installs; skips where that can't be."""
     if not python().exists():
         try:
             find_python313()
         except MissingProgramError as error:
             pytest.skip(str(error))
         pytest.skip("LocalStack is not installed: `make localstack` does it")
+    if not CDK.exists():
+        pytest.skip("the CDK's command line is not installed: `make cdk` does it")
+
+
+@pytest.fixture(scope="session")
+def parts(installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
+    """LocalStack and what it lacks, up and empty."""
     folder = tmp_path_factory.mktemp("cloud")
     with running_parts(folder, port=None, tell=lambda _: None) as (parts, _):
         yield parts
@@ -28,8 +35,6 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
 @pytest.fixture(scope="session")
 def deployment(parts: Parts) -> Deployment:
     """All stacks, deployed from nothing."""
-    if not CDK.exists():
-        pytest.skip("the CDK's command line is not installed: `make cdk` does it")
     bootstrap(parts)
     deploy(parts)
     return Deployment.read(parts)

@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import textwrap
+import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -202,9 +203,10 @@ RESOURCE = """
 
 
 class Stack:
-    """A stack of one custom resource, and what its function was asked."""
+    """A stack of a topic and then a custom resource, and what its function was asked."""
 
     def __init__(self, functions: Lambda, cloudformation: Any, logs: Any) -> None:
+        self.endpoint = functions.endpoint
         self.function = functions.of(RESOURCE)
         self.name = f"custom-{next(_numbers)}"
         self._arn = f"arn:aws:lambda:us-east-1:000000000000:function:{self.function}"
@@ -215,7 +217,15 @@ class Stack:
         """Create or update it by a change set; what it is then."""
         template = {
             "Resources": {
-                "It": {"Type": "Custom::It", "Properties": {"ServiceToken": self._arn, **properties}}
+                "Topic": {
+                    "Type": "AWS::SNS::Topic",
+                    "Properties": {"TopicName": self.name, "DisplayName": f"Count {properties['Count']}"},
+                },
+                "It": {
+                    "Type": "Custom::It",
+                    "Properties": {"ServiceToken": self._arn, **properties},
+                    "DependsOn": "Topic",
+                },
             },
             "Outputs": {
                 "Told": {"Value": {"Fn::GetAtt": ["It", "Told"]}},
@@ -241,6 +251,18 @@ class Stack:
         self._cloudformation.delete_stack(StackName=self.name)
         waiter = self._cloudformation.get_waiter("stack_delete_complete")
         waiter.wait(StackName=self.name, WaiterConfig={"Delay": 0.2, "MaxAttempts": 300})
+
+    def wait_for(self, status: str) -> None:
+        deadline = time.monotonic() + 60
+        while self._cloudformation.describe_stacks(StackName=self.name)["Stacks"][0]["StackStatus"] != status:
+            assert time.monotonic() < deadline, "it took too long"
+            time.sleep(0.1)
+
+    def topic(self) -> str:
+        """What the topic is called."""
+        with client(self.endpoint, "sns") as topics:
+            arn = f"arn:aws:sns:us-east-1:000000000000:{self.name}"
+            return str(topics.get_topic_attributes(TopicArn=arn)["Attributes"]["DisplayName"])
 
     def reasons(self) -> list[str]:
         told = self._cloudformation.describe_stack_events(StackName=self.name)["StackEvents"]
@@ -281,10 +303,21 @@ def test_the_reason_of_a_custom_resource_that_fails_is_the_stacks(stack: Stack) 
     assert "it was asked to fail" in stack.reasons()
 
 
+def test_what_an_update_has_changed_until_it_failed_is_taken_back(stack: Stack) -> None:
+    stack.apply("CREATE", Colour="red", Count=1)
+    with pytest.raises(Exception, match="StackUpdateComplete failed"):
+        stack.apply("UPDATE", Colour="red", Count=2, Fail=True)
+    stack.wait_for("UPDATE_ROLLBACK_COMPLETE")
+    assert stack.topic() == "Count 1"
+    stack.apply("UPDATE", Colour="red", Count=3)
+    assert stack.topic() == "Count 3"
+
+
 def test_after_an_update_that_failed_the_same_one_is_tried_again(stack: Stack) -> None:
     stack.apply("CREATE", Colour="red", Count=1)
     with pytest.raises(Exception, match="StackUpdateComplete failed"):
         stack.apply("UPDATE", Colour="red", Count=2, Fail=True)
+    stack.wait_for("UPDATE_ROLLBACK_COMPLETE")
     assert stack.apply("UPDATE", Colour="red", Count=2)["Told"] == "Update red 2"
 
 

@@ -7,7 +7,6 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,14 @@ from twin.cloud.deployment import Deployment, DeploymentError, deploy, destroy
 from twin.cloud.known import known
 from twin.cloud.parts import Parts
 from twin.cloud.resources import honesty
+from twin.cloud.traffic import send_many
 
 from contract.events import VIEW
 from contract.routes import SCOPES
+from tests.training.published import publish
+from training.loader import load_version
+from training.serving import rollback
+from training.storage import Folder
 
 README = Path(__file__).parents[2] / "localstack/README.md"
 
@@ -118,6 +122,22 @@ def test_an_event_that_is_posted_changes_the_next_answer(deployment: Deployment,
     assert f"viewed:{item}" in str(after) or item in str(after["items"])
 
 
+def test_a_swap_of_versions_is_seen_at_once(deployment: Deployment, version: str, tmp_path: Path) -> None:
+    url, key = deployment.parts.database_url, deployment.api_key()
+    publish(Folder(tmp_path), "swapped")
+    with connected(deployment) as api:
+
+        def told() -> tuple[str, str]:
+            recommended = json.loads(api.send(get("/v1/users/u0/recommendations"), key)[1])
+            return recommended["model_version"], json.loads(api.send(get("/v1/model"), key)[1])["version"]
+
+        assert told() == (version, version)
+        load_version(url, Folder(tmp_path), "swapped")
+        assert told() == ("swapped", "swapped")
+        rollback(url)
+        assert told() == (version, version)
+
+
 def test_what_a_function_logs_is_in_cloudwatch_logs(deployment: Deployment) -> None:
     with connected(deployment) as api:
         trace_id = json.loads(api.send(get("/v1/users/%00/recommendations"), deployment.api_key())[1])[
@@ -209,15 +229,17 @@ def test_a_migration_that_fails_fails_the_deployment_and_the_api_goes_on(
     secret = {"username": "postgres", "password": "x", "host": "127.0.0.1", "port": 1, "dbname": "shop"}
     with client(parts.endpoint, "secretsmanager") as secrets:
         secrets.create_secret(Name="broken/database", SecretString=json.dumps(secret))
-    with pytest.raises(DeploymentError, match="shop-local-data failed"):
+    with pytest.raises(DeploymentError, match="connection to server at .* port 1 failed"):
         deploy(parts, {"database_secret": "broken/database"})
     assert published(parts) == before
     with connected(deployment) as api:
         assert api.send(get("/v1/popular"), deployment.api_key())[0] == 200
-    deploy(parts)
-    with client(parts.endpoint, "cloudformation") as cloudformation:
-        told = cloudformation.describe_stacks(StackName="shop-local-data")["Stacks"][0]
-    assert told["StackStatus"] == "UPDATE_COMPLETE"
+    with client(parts.endpoint, "lambda") as functions:
+        told = functions.get_function_configuration(FunctionName="shop-local-migrate-database")
+    # It is what it was before.
+    assert told["Environment"]["Variables"]["DATABASE_SECRET"] == "shop-local/database"
+    deploy(parts, {"function_memory_mb": "768"})
+    assert published(parts) != before
 
 
 def published(parts: Parts) -> Any:
@@ -233,14 +255,9 @@ def published(parts: Parts) -> Any:
 def test_a_thousand_requests_over_eight_threads_are_all_answered(
     deployment: Deployment, version: str
 ) -> None:
-    key = deployment.api_key()
-
-    def ask(_: int) -> Counter[int]:
-        with connected(deployment) as api:
-            return Counter(api.send(get("/v1/popular"), key)[0] for _ in range(125))
-
-    with ThreadPoolExecutor(8) as threads:
-        assert sum(threads.map(ask, range(8)), Counter()) == {200: 1000}
+    user, item = known(deployment.parts.database_url)
+    told = send_many(deployment, user=user, item=item)
+    assert (told["statuses"], told["threads"]) == ({"200": 1000}, 8)
 
 
 @pytest.mark.slow

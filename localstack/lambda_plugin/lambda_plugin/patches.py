@@ -4,7 +4,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from localstack.aws.api.cloudformation import ChangeSetType
 from localstack.services.cloudformation.engine.v2.change_set_model_executor import ChangeSetModelExecutor
 from localstack.services.cloudformation.engine.v2.change_set_model_preproc import (
     MOCKED_REFERENCE,
@@ -14,6 +13,7 @@ from localstack.services.cloudformation.resource_provider import ResourceProvide
 from localstack.services.lambda_.invocation.execution_environment import ExecutionEnvironment
 from localstack.services.s3 import provider as s3
 
+from lambda_plugin import rollback
 from lambda_plugin.updates import UPDATES
 
 
@@ -51,28 +51,19 @@ def _obey_log_groups() -> None:
 
 
 def _take_failed_updates_back() -> None:
-    # LocalStack believes of an update that failed that all of it is there, and the next one changes nothing.
-    # Resources stay as they are by then, where CloudFormation makes them what they were; the next update
-    # compares with what was there before.
     execute = ChangeSetModelExecutor.execute
+    change = ChangeSetModelExecutor._execute_resource_change  # noqa: SLF001
 
-    def with_memory(self: Any) -> Any:
-        change_set, stack = self._change_set, self._change_set.stack
-        before = dict(stack.resolved_resources)
-        result = execute(self)
-        if result.failure_message and change_set.change_set_type == ChangeSetType.UPDATE:
-            for name in ("template", "template_body", "processed_template"):
-                setattr(change_set, name, getattr(stack, name))
-            done = {
-                name: resource
-                for name, resource in result.resources.items()
-                if not str(resource.get("ResourceStatus")).endswith("_FAILED")
-            }
-            result.resources.clear()
-            result.resources.update({**before, **done})
-        return result
+    def with_rollback(self: Any) -> Any:
+        self.changes = []
+        return rollback.execute(self, execute)
 
-    ChangeSetModelExecutor.execute = with_memory
+    def with_notes(self: Any, name: str, before: Any, after: Any) -> None:
+        self.changes.append(rollback.Change(name, before, after))
+        change(self, name, before, after)
+
+    ChangeSetModelExecutor.execute = with_rollback
+    ChangeSetModelExecutor._execute_resource_change = with_notes  # noqa: SLF001
 
 
 def _keep_objects_apart() -> None:

@@ -1,7 +1,8 @@
 """The whole cloud on one machine, without an account: `make local`.
 
 LocalStack takes `cdk deploy` as AWS would; Postgres, MLflow, pushgateway and Prometheus are real; a small
-shop is brought in and trained on; every route is called over HTTP. What came out is in `summary.json`.
+shop is brought in and trained on; every route is called over HTTP, then a thousand requests are sent at it by
+eight threads. What came out is in `summary.json`.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from twin.cloud.known import known
 from twin.cloud.parts import FOLDER, NotUpError, Parts, running_parts
 from twin.cloud.resources import counted
 from twin.cloud.seed import SeedError, seed
+from twin.cloud.traffic import REQUESTS, THREADS, send_many
 from twin.errors import MissingProgramError, ServerError
 from twin.keeper import (
     STOP_TIMEOUT_SECONDS,
@@ -114,21 +116,25 @@ def down(folder: Path, _port: int, story: Story) -> None:
 
 
 def everything(folder: Path, _port: int, story: Story) -> None:
-    """Up, deploy, seed, call, and down."""
+    """Up, deploy, seed, call, a thousand requests, and down."""
+    began = time.monotonic()
     with _started(folder, 0, story) as (parts, _):
         deployment = _deploy(parts, story)
         version = _seed(deployment, story)
         calls = _call(deployment, story)
+        traffic = _send_many(deployment, story)
         summary = {
             "stacks": deployment.stacks,
             "resources": counted(deployment.resources),
             "version": version,
             "calls": calls,
+            "traffic": traffic,
         }
         story.current = "stop"
+    seconds = {**story.seconds, "total": round(time.monotonic() - began, 2)}
     file = folder / "summary.json"
-    file.write_text(json.dumps({**summary, "seconds": story.seconds}, indent=2) + "\n")
-    story.say(f"everything is stopped; all figures: {file}")
+    file.write_text(json.dumps({**summary, "seconds": seconds}, indent=2) + "\n")
+    story.say(f"everything is stopped after {seconds['total']:.0f} s; all figures: {file}")
     story.console.print("local: ok", highlight=False)
 
 
@@ -178,6 +184,14 @@ def _call(deployment: Deployment, story: Story) -> Any:
         told = "; ".join(f"{way} {', '.join(statuses)}" for way, statuses in ways.items())
         story.say(f"{route}: {told}")
     return calls.summary()
+
+
+def _send_many(deployment: Deployment, story: Story) -> Any:
+    user, item = known(deployment.parts.database_url)
+    with story.step("traffic", f"Sending {REQUESTS:,} requests by {THREADS} threads"):
+        told = send_many(deployment, user=user, item=item)
+    story.say(f"all were answered with 200, {told['requests_a_second']:g} a second")
+    return told
 
 
 def _shown(parts: Parts) -> list[tuple[str, str]]:
