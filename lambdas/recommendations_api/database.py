@@ -52,6 +52,10 @@ class Database:
         self._connection: _Connection | None = None
         self._used_at = 0.0
         self._paused_until = 0.0
+        self.calls = 0
+        """How often something was asked."""
+        self.seconds = 0.0
+        """How long that took altogether, with what failed."""
 
     def run(self, work: Callable[[psycopg.Connection[tuple[Any, ...]]], Result], *, timeout: float) -> Result:
         """What `work` returns, in at most `timeout` seconds of waiting for the server.
@@ -59,6 +63,20 @@ class Database:
         Where the connection turns out to be lost, the work is done again on a new one: it has to be
         harmless to repeat. Raises DatabaseUnavailableError.
         """
+        started = time.monotonic()
+        try:
+            return self._run(work, timeout)
+        finally:
+            self.calls += 1
+            self.seconds += time.monotonic() - started
+
+    def close(self) -> None:
+        """Close the connection, where there is one; `run` opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _run(self, work: Callable[[psycopg.Connection[tuple[Any, ...]]], Result], timeout: float) -> Result:
         may_be_stale = self._connection is not None
         rest = time.monotonic() - self._used_at
         try:
@@ -73,12 +91,6 @@ class Database:
             return self._attempt(work, timeout)
         except psycopg.OperationalError as error:
             raise _unavailable(error) from error
-
-    def close(self) -> None:
-        """Close the connection, where there is one; `run` opens another."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
     def _attempt(
         self, work: Callable[[psycopg.Connection[tuple[Any, ...]]], Result], timeout: float

@@ -18,8 +18,9 @@ from lambdas.recommendations_api.database import Database
 from lambdas.recommendations_api.gateway import LooplessMangum, MalformedEventError, RestEvent, trace_id
 from lambdas.recommendations_api.items import Items
 from lambdas.recommendations_api.logs import FIELDS
-from lambdas.recommendations_api.metrics import Metrics, Pusher
+from lambdas.recommendations_api.metrics import Metrics
 from lambdas.recommendations_api.model_info import ModelInfo
+from lambdas.recommendations_api.pusher import Pusher
 from lambdas.recommendations_api.recommender import Recommender
 from lambdas.recommendations_api.records import RECORD, RequestRecord
 from lambdas.recommendations_api.repository import Repository
@@ -32,21 +33,16 @@ from lambdas.recommendations_api.users import Users
 
 logger = logging.getLogger(__name__)
 
-COUNTED_APART: Final = frozenset({"recommendations", "events", "items"})
-"""Tags of the routes that visitors wait for; series of the others would only be paid for."""
 
-
-def counted_routes(serves: Serves) -> tuple[str, ...]:
-    """Templates of the routes that such a function counts apart."""
-    return tuple(
-        dict.fromkeys(
-            route.path_format
-            for route in app.routes
-            if isinstance(route, APIRoute) and COUNTED_APART.intersection(route.tags)
-            for method in route.methods or ()
-            if is_served(scope_of(method, route.path_format), serves)
-        )
-    )
+def served_routes(serves: Serves) -> list[tuple[str, str]]:
+    """Methods and templates of the routes that such a function answers."""
+    return [
+        (method, route.path_format)
+        for route in app.routes
+        if isinstance(route, APIRoute)
+        for method in sorted(route.methods or ())
+        if is_served(scope_of(method, route.path_format), serves)
+    ]
 
 
 def _readable_from(origins: tuple[str, ...], inner: ASGIApp) -> ASGIApp:
@@ -82,7 +78,7 @@ class Environment:
         if settings.authorization == "none":
             logger.warning("AUTHORIZATION is none: whoever reaches this API may do everything")
         self._settings = settings
-        self._routes = counted_routes(settings.serves)
+        self._routes = served_routes(settings.serves)
         self._app = _readable_from(settings.cors_origins, app) if settings.cors_origins else app
         self._parts: _Parts | None = None
         self._clock = clock
@@ -110,7 +106,7 @@ class Environment:
         if self._parts is None:
             return
         if self._parts.pusher is not None:
-            self._parts.pusher.push()
+            self._parts.pusher.push_last()
             self._parts.pusher.close()
         self._parts.database.close()
         self._parts = None
@@ -122,7 +118,7 @@ class Environment:
             return self._begin()
         if self._parts.pusher is not None and self._called_at - before > self._settings.push_rest_seconds:
             self._parts.pusher.close()
-            metrics, pusher = self._begin_metrics()
+            metrics, pusher = self._begin_metrics(self._parts.database, is_cold=False)
             self._parts = replace(self._parts, metrics=metrics, pusher=pusher)
         return self._parts
 
@@ -161,15 +157,14 @@ class Environment:
             event_max_age_ms=int(settings.event_max_age_days * 86_400_000),
             event_max_ahead_ms=int(settings.event_max_ahead_seconds * 1000),
         )
-        metrics, pusher = self._begin_metrics()
-        metrics.count_cold_start()
+        metrics, pusher = self._begin_metrics(database, is_cold=True)
         self._parts = _Parts(database=database, service=service, metrics=metrics, pusher=pusher)
         return self._parts
 
-    def _begin_metrics(self) -> tuple[Metrics, Pusher | None]:
-        """Counters at zero, which is pushed under a name of its own where there is a gateway."""
+    def _begin_metrics(self, database: Database, *, is_cold: bool) -> tuple[Metrics, Pusher | None]:
+        """Counters at zero, and where there is a gateway what pushes them, under a name of its own."""
         settings = self._settings
-        metrics = Metrics(self._routes)
+        metrics = Metrics(self._routes, database, is_cold=is_cold)
         if settings.pushgateway_url is None:
             return metrics, None
         pusher = Pusher(
@@ -179,7 +174,6 @@ class Environment:
             timeout=settings.push_timeout_ms / 1000,
             pause=settings.push_pause_seconds,
         )
-        pusher.push()
         return metrics, pusher
 
     async def _observed(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -218,6 +212,9 @@ class Environment:
         }
 
     def _conclude(self, parts: _Parts, record: RequestRecord, seconds: float) -> None:
+        is_new = parts.metrics.meet(record)
+        if parts.pusher is not None and (is_new or not parts.metrics.has_counted):
+            parts.pusher.push_baseline()
         parts.metrics.count(record, seconds)
         fields = {
             "trace_id": record.trace_id,

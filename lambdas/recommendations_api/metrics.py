@@ -1,53 +1,69 @@
-"""The environment's metrics, and how they get to a pushgateway.
+"""What an environment counts: `contract.metrics` says what of it means."""
 
-A pushgateway does not add up: each environment is a group of its own, named by a random instance, and
-replaces it with its cumulative values. So a repeated push is harmless, and sums are right with
-`sum without(instance)(rate(…))`. The first push is all zeros, the baseline for rates.
-
-Housekeeping deletes groups that are not pushed any more. An environment that rested long enough for that
-begins anew, with another instance and from zero: its old counters would otherwise come up again.
-"""
-
-import http.client
-import logging
-import threading
+import os
 import time
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, push_to_gateway
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from contract.metrics import (
     API_ANSWERS,
     API_COLD_STARTS,
+    API_CPU_SECONDS,
+    API_DATABASE_CALLS,
+    API_DATABASE_SECONDS,
     API_DEGRADED,
     API_EVENTS,
+    API_MEMORY,
     API_REQUEST_SECONDS,
     API_REQUESTS,
+    API_VERSION_ANSWERS,
+    API_VERSION_AS_OF,
+    COUNTED_ROUTES,
     EVENT_OUTCOMES,
+    OTHER,
     SOURCES,
     STATUS_CLASSES,
+    VERSIONS_AN_ENVIRONMENT,
     Metric,
 )
-from lambdas.recommendations_api.records import OTHER_ROUTE, RequestRecord
+from lambdas.recommendations_api.database import Database
+from lambdas.recommendations_api.records import RequestRecord
 
-logger = logging.getLogger(__name__)
+Pair = tuple[str, str]
+"""A version and a variant that it answers for."""
 
-JOB: Final = "recommendations_api"
+FORGOTTEN_AFTER_SECONDS: Final = 120.0
+"""A pair that was not answered with for so long makes room for another: its last value has been seen."""
+
+_OTHERS: Final[Pair] = (OTHER, OTHER)
+_STATM: Final = Path("/proc/self/statm")
+_CONDITIONAL: Final = "3xx"
+"""Only what can be asked for on condition answers with it."""
 
 # One series a counter instead of two: when a series began is told by its first push.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
-    """Counters of one environment, every series there from the start."""
+    """Counters of one environment, every series there from the start but those of versions."""
 
-    def __init__(self, routes: Sequence[str]) -> None:
-        """`routes` are templates: those that are counted apart, the others together."""
+    def __init__(
+        self, routes: Sequence[tuple[str, str]], database: Database, *, is_cold: bool = True
+    ) -> None:
+        """`routes` are methods and templates that the function answers; some are counted apart.
+
+        `is_cold` says whether the first request that is counted is the environment's first.
+        """
         self.registry = CollectorRegistry()
-        self._routes = frozenset(routes)
+        self.has_counted = False
+        self._is_cold = is_cold
+        self._database = database
+        self._seen_calls, self._seen_seconds = database.calls, database.seconds
+        self._seen_cpu = time.process_time()
+        self._routes = frozenset(route for _, route in routes if route in COUNTED_ROUTES)
         self._requests = self._counter(API_REQUESTS)
         self._seconds = Histogram(
             API_REQUEST_SECONDS.name,
@@ -56,129 +72,94 @@ class Metrics:
             registry=self.registry,
         )
         self._answers = self._counter(API_ANSWERS)
+        self._version_answers = self._counter(API_VERSION_ANSWERS)
+        self._answered_at: dict[Pair, float] = {}
         self._degraded = self._counter(API_DEGRADED)
+        self._has_others = False
+        self._as_of: Gauge | None = None
         self._events = self._counter(API_EVENTS)
         self._cold_starts = self._counter(API_COLD_STARTS)
-        for route in (*routes, OTHER_ROUTE):
-            for status in STATUS_CLASSES:
-                self._requests.labels(route, status)
-        for source in SOURCES:
-            self._answers.labels(source)
-        for outcome in EVENT_OUTCOMES:
-            self._events.labels(outcome)
+        self._database_calls = self._counter(API_DATABASE_CALLS)
+        self._database_seconds = self._counter(API_DATABASE_SECONDS)
+        self._cpu = self._counter(API_CPU_SECONDS)
+        if _STATM.exists():
+            Gauge(API_MEMORY.name, API_MEMORY.help, registry=self.registry).set_function(resident_bytes)
+        self._make_children(routes)
 
-    def count_cold_start(self) -> None:
-        """An environment began to answer."""
-        self._cold_starts.inc()
+    def meet(self, record: RequestRecord) -> bool:
+        """Make a series at zero for each version that the record is the first to be answered with; if any."""
+        if not record.answers:
+            return False
+        if self._as_of is None:
+            self._as_of = Gauge(API_VERSION_AS_OF.name, API_VERSION_AS_OF.help, registry=self.registry)
+        now = time.monotonic()
+        pairs = {(version, variant) for _, version, variant in record.answers}
+        are_new = [self._meet(pair, now) for pair in pairs]
+        return any(are_new)
 
     def count(self, record: RequestRecord, seconds: float) -> None:
         """One request was answered."""
-        route = record.route if record.route in self._routes else OTHER_ROUTE
+        if self._is_cold and not self.has_counted:
+            self._cold_starts.inc()
+        self.has_counted = True
+        route = record.route if record.route in self._routes else OTHER
         self._requests.labels(route, f"{record.status // 100}xx").inc()
-        if route != OTHER_ROUTE:
+        if route != OTHER:
             self._seconds.observe(seconds)
-        if record.source is not None:
-            self._answers.labels(record.source).inc()
+        for (source, version, variant), number in record.answers.items():
+            pair = (version, variant)
+            self._answers.labels(source).inc(number)
+            self._version_answers.labels(*(pair if pair in self._answered_at else _OTHERS)).inc(number)
+        if self._as_of is not None and record.as_of is not None:
+            self._as_of.set(record.as_of)
         if record.degraded is not None:
             self._degraded.inc()
         if record.events_accepted:
             self._events.labels("accepted").inc(record.events_accepted)
         if record.events_rejected:
             self._events.labels("rejected").inc(record.events_rejected)
+        self._count_resources()
+
+    def _count_resources(self) -> None:
+        database, cpu = self._database, time.process_time()
+        self._database_calls.inc(database.calls - self._seen_calls)
+        self._database_seconds.inc(database.seconds - self._seen_seconds)
+        self._cpu.inc(cpu - self._seen_cpu)
+        self._seen_calls, self._seen_seconds, self._seen_cpu = database.calls, database.seconds, cpu
+
+    def _meet(self, pair: Pair, now: float) -> bool:
+        if pair in self._answered_at:
+            self._answered_at[pair] = now
+            return False
+        if len(self._answered_at) >= VERSIONS_AN_ENVIRONMENT:
+            oldest = min(self._answered_at, key=self._answered_at.__getitem__)
+            if now - self._answered_at[oldest] < FORGOTTEN_AFTER_SECONDS:
+                had_others, self._has_others = self._has_others, True
+                self._version_answers.labels(*_OTHERS)
+                return not had_others
+            del self._answered_at[oldest]
+            self._version_answers.remove(*oldest)
+        self._answered_at[pair] = now
+        self._version_answers.labels(*pair)
+        return True
+
+    def _make_children(self, routes: Iterable[tuple[str, str]]) -> None:
+        for method, route in [*routes, ("", OTHER)]:
+            if route not in self._routes and route != OTHER:
+                continue
+            for status in STATUS_CLASSES:
+                if status != _CONDITIONAL or method == "GET":
+                    self._requests.labels(route, status)
+        for source in SOURCES:
+            self._answers.labels(source)
+        for outcome in EVENT_OUTCOMES:
+            self._events.labels(outcome)
 
     def _counter(self, metric: Metric) -> Counter:
         return Counter(metric.name, metric.help, metric.label_names, registry=self.registry)
 
 
-class Pusher:
-    """Pushes a registry now and then. Nothing that the gateway does fails or long delays an answer."""
-
-    def __init__(
-        self, registry: CollectorRegistry, url: str, *, interval: float, timeout: float, pause: float
-    ) -> None:
-        """Push nothing yet. `pause` is how long a gateway that failed is left alone; times in seconds."""
-        self.instance = str(uuid.uuid4())
-        self._registry = registry
-        self._url = url
-        self._interval = interval
-        self._timeout = timeout
-        self._pause = pause
-        self._next_push = 0.0
-        self._connection: http.client.HTTPConnection | None = None
-        self._thread: threading.Thread | None = None
-
-    def push_if_due(self) -> None:
-        """Push, if the last time is long enough ago."""
-        if time.monotonic() >= self._next_push:
-            self.push()
-
-    def push(self) -> None:
-        """Push, and wait for it no longer than the timeout."""
-        if self._thread is not None and self._thread.is_alive():
-            self._next_push = time.monotonic() + self._pause
-            return
-        self._next_push = time.monotonic() + self._interval
-        # In a thread, because there is no other bound on all that can hang: a name server, a slow trickle.
-        self._thread = threading.Thread(target=self._push, name="push", daemon=True)
-        self._thread.start()
-        self._thread.join(self._timeout)
-        if self._thread.is_alive():
-            self._next_push = time.monotonic() + self._pause
-            logger.warning("the pushgateway took longer than %.3f s", self._timeout)
-
-    def close(self) -> None:
-        """Close the connection, once a push that is under way has had its time."""
-        if self._thread is not None:
-            self._thread.join(self._timeout)
-            if self._thread.is_alive():
-                return
-        self._disconnect()
-
-    def _push(self) -> None:
-        try:
-            push_to_gateway(
-                self._url,
-                JOB,
-                self._registry,
-                grouping_key={"instance": self.instance},
-                timeout=self._timeout,
-                handler=self._send,
-            )
-        except (OSError, http.client.HTTPException) as error:
-            self._disconnect()
-            self._next_push = time.monotonic() + self._pause
-            logger.warning("metrics could not be pushed: %s", error)
-
-    def _send(
-        self, url: str, method: str, timeout: float | None, headers: list[tuple[str, str]], data: bytes
-    ) -> Callable[[], None]:
-        """Do what prometheus_client asks of a handler, on a connection that is kept."""
-
-        def send() -> None:
-            try:
-                self._request(url, method, timeout, headers, data)
-            except (http.client.RemoteDisconnected, ConnectionError):
-                # The gateway may have closed the connection since the last push. Replacing is repeatable.
-                self._disconnect()
-                self._request(url, method, timeout, headers, data)
-
-        return send
-
-    def _request(
-        self, url: str, method: str, timeout: float | None, headers: list[tuple[str, str]], data: bytes
-    ) -> None:
-        parts = urlsplit(url)
-        if self._connection is None:
-            kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-            self._connection = kind(parts.netloc, timeout=timeout)
-        self._connection.request(method, parts.path, data, dict(headers))
-        response = self._connection.getresponse()
-        body = response.read()
-        if response.status >= 300:
-            text = body[:200].decode(errors="replace")
-            raise http.client.HTTPException(f"the pushgateway answered {response.status}: {text}")
-
-    def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+def resident_bytes() -> int:
+    """Memory that this process holds. Linux tells it, and Lambda is Linux."""
+    pages = int(_STATM.read_bytes().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")

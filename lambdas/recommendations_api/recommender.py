@@ -39,6 +39,8 @@ class Answer:
 
     version: str
     variant: str
+    as_of: float
+    """The moment up to which the version knows events, in seconds since 1970 UTC."""
     generated_at: int
     """Milliseconds UTC."""
     source: Source
@@ -187,6 +189,7 @@ class Recommender:
         return Answer(
             version=live.name,
             variant=live.variant,
+            as_of=live.as_of,
             generated_at=now,
             source=_source(visitor, told, asked, items),
             items=items,
@@ -232,6 +235,7 @@ class Recommender:
         return Answer(
             version=live.name,
             variant=live.variant,
+            as_of=live.as_of,
             generated_at=self._clock(),
             source=BOUGHT_TOGETHER if ListKind.BOUGHT_TOGETHER in kinds else SIMILAR,
             items=items,
@@ -264,6 +268,7 @@ class Recommender:
         return Answer(
             version=live.name,
             variant=live.variant,
+            as_of=live.as_of,
             generated_at=self._clock(),
             source=POPULAR,
             items=shown,

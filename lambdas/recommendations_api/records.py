@@ -1,14 +1,16 @@
 """What is remembered of one request while it is being answered, for its log line and its metrics."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, cast
 
 from starlette.requests import Request
 
+from contract.metrics import OTHER
+
 RECORD: Final = "shop.record"
 """Where a record lies in the ASGI scope."""
 
-OTHER_ROUTE: Final = "other"
+OTHER_ROUTE: Final = OTHER
 """What is not a route of the API proper: health, documentation, unknown paths."""
 
 
@@ -24,6 +26,10 @@ class RequestRecord:
     source: str | None = None
     version: str | None = None
     variant: str | None = None
+    answers: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    """How many were given by source, version and variant: in a batch each visitor's is one."""
+    as_of: float | None = None
+    """The moment up to which the version knows events, in seconds since 1970 UTC."""
     degraded: str | None = None
     """What was missing where an answer is not what it should be."""
     events_accepted: int = 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Final, LiteralString, NamedTuple
 
 import psycopg
@@ -46,6 +47,8 @@ class LiveVersion:
     popular: list[ScoredItem]
     has_windows: bool
     """Whether it holds lists of what was bought within a window."""
+    as_of: float
+    """The moment up to which it knows events, in seconds since 1970 UTC."""
 
 
 @dataclass(kw_only=True)
@@ -567,6 +570,7 @@ def _described(about: _Row, rows: Sequence[_Row]) -> LiveVersion:
         exclude_purchased_by_category=manifest.exclude_purchased_by_category,
         popular=_scored(popular) if popular else [],
         has_windows=manifest.counts.get(ListKind.TRENDING, 0) > 0,
+        as_of=datetime.fromisoformat(manifest.as_of).timestamp(),
     )
 
 

@@ -26,7 +26,7 @@ from lambdas.housekeeping.gateway import Gateway, GatewayError, Group
 from lambdas.housekeeping.run import Report, Run
 from lambdas.housekeeping.settings import Settings
 from lambdas.housekeeping.stale_groups import delete_stale
-from lambdas.recommendations_api.metrics import JOB
+from lambdas.recommendations_api.pusher import JOB
 from lambdas.recommendations_api.settings import Settings as ApiSettings
 from tests.lambdas.servers import black_hole
 from tests.lambdas.versions import AS_OF, NOW, execute, load_version, make_live

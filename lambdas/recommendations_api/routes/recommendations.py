@@ -1,6 +1,7 @@
 """What to show: to a visitor, on an item's page, in a cart, to everyone."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
@@ -142,7 +143,7 @@ async def recommend_batch(request: Request) -> Response:
     _permitted(request, asked.variant)
     service = service_of(request)
     answers = service.recommender.for_visitors(user_ids, asked)
-    _note(request, answers[0])
+    _note(request, answers)
     documents = [
         {"user_id": user_id, **_document(answer, _signed(service, answer, user_id))}
         for user_id, answer in zip(user_ids, answers, strict=True)
@@ -241,11 +242,13 @@ def _excluded(values: list[str] | None) -> frozenset[str]:
 
 
 def _answered(request: Request, answer: Answer, user_id: str | None = None) -> Response:
-    _note(request, answer)
+    _note(request, [answer])
     headers = _headers(answer)
     if request.method == "GET":
         headers["ETag"] = etag = _etag(answer)
         if _is_known(etag, request.headers.get("if-none-match")):
+            # It bears no new id: what the visitor does is told of the answer that they have.
+            record_of(request).answers.clear()
             return Response(status_code=304, headers=headers)
     return json_response(_document(answer, _signed(service_of(request), answer, user_id)), headers)
 
@@ -272,11 +275,15 @@ def _is_known(etag: str, known: str | None) -> bool:
     return known.strip() == "*" or etag in (each.strip().removeprefix("W/") for each in known.split(","))
 
 
-def _note(request: Request, answer: Answer) -> None:
-    record = record_of(request)
+def _note(request: Request, answers: Sequence[Answer]) -> None:
+    record, answer = record_of(request), answers[0]
     record.source = answer.source
     record.version = answer.version
     record.variant = answer.variant
+    record.as_of = answer.as_of
+    for each in answers:
+        told = (each.source, each.version, each.variant)
+        record.answers[told] = record.answers.get(told, 0) + 1
     if answer.is_degraded:
         record.degraded = "database"
 
