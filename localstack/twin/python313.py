@@ -36,10 +36,14 @@ def fetch_python313() -> Path:
     """One that is there, or else one that uv downloads for this user. Raises MissingProgramError."""
     try:
         return find_python313()
-    except MissingProgramError:
+    except MissingProgramError as error:
         if os.environ.get(SETTING):
             raise
-        subprocess.run([uv(), "python", "install", "--quiet", VERSION], capture_output=True, check=False)
+        command = [uv(), "python", "install", VERSION]
+        told = subprocess.run(command, capture_output=True, text=True, check=False)
+        if told.returncode != 0:
+            said = told.stderr.strip().splitlines() or ["it did not say why"]
+            raise MissingProgramError(f"{error}; uv could not download it: {said[-1].strip()}") from error
         return find_python313()
 
 

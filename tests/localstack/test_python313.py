@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from twin import python313
 from twin.errors import MissingProgramError
-from twin.python313 import find_python313
+from twin.python313 import fetch_python313, find_python313
 
 
 def program(path: Path, says: str, status: int = 0) -> Path:
@@ -54,3 +54,24 @@ def test_the_last_is_uvs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_without_one_it_says_what_to_install(tmp_path: Path) -> None:
     with pytest.raises(MissingProgramError, match=r"no Python 3\.13.*uv python install 3\.13.*PYTHON313="):
         find_python313()
+
+
+def test_one_that_is_nowhere_is_downloaded_by_uv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    downloaded = tmp_path / "downloaded"
+    uv = tmp_path / "uv"
+    uv.write_text(
+        f"#!/bin/sh\nif [ $2 = install ]; then printf '#!/bin/sh\\necho 3.13' > {downloaded}; "
+        f"chmod +x {downloaded}; else test -e {downloaded} && echo {downloaded}; fi\n"
+    )
+    uv.chmod(0o755)
+    monkeypatch.setattr(python313, "uv", lambda: str(uv))
+    assert fetch_python313() == downloaded
+
+
+def test_where_uv_cannot_download_it_the_reason_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uv = program(tmp_path / "uv", "no way out >&2", status=2)
+    monkeypatch.setattr(python313, "uv", lambda: str(uv))
+    with pytest.raises(MissingProgramError, match="PYTHON313=.*; uv could not download it: no way out"):
+        fetch_python313()
