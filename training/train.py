@@ -8,7 +8,15 @@ from typing import Any
 import structlog
 
 from contract.gate import Outcome
-from contract.metrics import TRAINING_EVENTS, TRAINING_QUALITY, TRAINING_STEP_SECONDS
+from contract.metrics import (
+    TRAINING_EVENTS,
+    TRAINING_ITEMS,
+    TRAINING_PEAK_MEMORY,
+    TRAINING_QUALITY,
+    TRAINING_RUN,
+    TRAINING_STEP_SECONDS,
+    TRAINING_USERS,
+)
 from contract.recommendations import Manifest
 from contract.s3_layout import EVENTS_PREFIX
 from training.candidates.sources import refuse_unknown_sources
@@ -17,7 +25,7 @@ from training.data_report.profile import DataProfile, profile_events
 from training.errors import TooLittleDataError
 from training.gate import GateReport, Live, Weighed, inspect, pushed, read_live, told, weigh_recipe
 from training.inputs import Inputs, checkpoints_of, read_inputs
-from training.judged import Evaluation
+from training.judged import Evaluation, Metrics
 from training.lists import Lists
 from training.metrics import Measured, push_gauges
 from training.model_report.material import Material, SinceCutOff
@@ -27,7 +35,7 @@ from training.rehearsal import Insight, rehearse
 from training.release import release
 from training.served import Served
 from training.settings import Environment, Hyperparameters
-from training.steps import Steps
+from training.steps import Steps, peak_mb
 from training.storage import Folder
 from training.tracking import (
     log_data_profile,
@@ -146,7 +154,7 @@ def train(
                     )
                     release(served, manifest, model_folder=model_folder, environment=environment, keep=keep)
         log_steps(steps.seconds)
-    push(environment, steps, evaluation, n_events=len(inputs.events))
+    push(environment, steps, evaluation, counts=inputs.counts, version=version, mlflow_run=run.info.run_id)
     push_gate(environment, gate)
     if checkpoints:
         checkpoints.discard()
@@ -247,11 +255,25 @@ def log_headline(evaluation: Evaluation) -> None:
             )
 
 
-def push(environment: Environment, steps: Steps, evaluation: Evaluation, *, n_events: int) -> None:
-    """Push the run's figures where a gateway is set."""
+def push(
+    environment: Environment,
+    steps: Steps,
+    evaluation: Mapping[str, Mapping[str, Metrics]],
+    *,
+    counts: Mapping[str, int],
+    version: str,
+    mlflow_run: str,
+) -> None:
+    """Push the run's figures where a gateway is set; `counts` are of `events`, `users` and `items`."""
     if environment.pushgateway_url is None:
         return
-    values: list[Measured] = [(TRAINING_EVENTS, {}, n_events)]
+    values: list[Measured] = [
+        (TRAINING_EVENTS, {}, counts["events"]),
+        (TRAINING_USERS, {}, counts["users"]),
+        (TRAINING_ITEMS, {}, counts["items"]),
+        (TRAINING_PEAK_MEMORY, {}, peak_mb() * 2**20),
+        (TRAINING_RUN, {"version": version, "mlflow_run": mlflow_run}, 1),
+    ]
     values += [(TRAINING_STEP_SECONDS, {"step": name}, seconds) for name, seconds in steps.seconds.items()]
     values += [
         (TRAINING_QUALITY, {"protocol": protocol, "model": model, "metric": name}, value)

@@ -1,0 +1,44 @@
+"""What a training leaves on the pushgateway."""
+
+from contract.metrics import METRICS
+from tests.lambdas.servers import fake_gateway
+from tests.pushed_metrics import require_contract
+from training.settings import Environment
+from training.steps import Steps, peak_mb
+from training.train import push
+
+EVALUATION = {
+    "batch": {"served": {"users": 9.0, "precision@10": 0.2, "recall@10": 0.4}, "popular": {"users": 9.0}},
+    "session": {"served": {"users": 7.0, "precision@10": 0.3, "recall@10": 0.5}},
+}
+
+
+def test_a_training_pushes_steps_memory_rows_quality_and_its_run() -> None:
+    steps = Steps(seconds={"read": 1.5, "evaluate": 20.0, "publish": 3.0})
+    with fake_gateway() as gateway:
+        push(
+            Environment(
+                recommendations_uri="s3://nowhere",
+                mlflow_tracking_uri="http://nowhere",
+                pushgateway_url=gateway.url,
+            ),
+            steps,
+            EVALUATION,
+            counts={"events": 1000, "users": 100, "items": 10},
+            version="20260131T000000Z-abc",
+            mlflow_run="abcdef",
+        )
+    (pushed,) = gateway.pushes
+    assert require_contract(pushed.text) == {
+        metric.name
+        for metric in METRICS
+        if metric.name.startswith("shop_training_") and not metric.name.startswith("shop_training_gate_")
+    }
+    values = pushed.values
+    assert values["shop_training_events",] == 1000
+    assert values["shop_training_users",] == 100
+    assert values["shop_training_items",] == 10
+    assert values["shop_training_run", "abcdef", "20260131T000000Z-abc"] == 1
+    assert 0 < values["shop_training_peak_memory_bytes",] <= peak_mb() * 2**20
+    assert values["shop_training_step_duration_seconds", "evaluate"] == 20
+    assert values["shop_training_quality", "recall@10", "served", "session"] == 0.5
