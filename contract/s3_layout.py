@@ -4,6 +4,7 @@
 events/dt=2015-09-18/<source>.parquet      events of that day
 events/manifests/<source>.json             which of these files belong to <source>: readers read only them
 events/deleted_users.json                  whose events readers pass over, see `contract/tombstones.py`
+events/deletions.json                      since when no file holds them any more
 rejected/<source>.parquet                  rows that broke the contract, with the reason
 catalogue/<version>/manifest.json          written last
 catalogue/<version>/items.parquet
@@ -15,6 +16,9 @@ recommendations/<version>/manifest.json    written last
 recommendations/<version>/lists-00000.parquet
 recommendations/<version>/ranker.json      what ranked the lists, for explanations
 ```
+
+A file from which deleted users were taken has 16 letters more in its name, `<source>.<digest>.parquet` or
+`lists-00000.<digest>.parquet`: manifests tell which one counts.
 """
 
 from typing import Final
@@ -23,6 +27,8 @@ EVENTS_PREFIX: Final = "events/"
 EVENTS_MANIFESTS_PREFIX: Final = "events/manifests/"
 TOMBSTONES_KEY: Final = "events/deleted_users.json"
 """Below `events/`, so that the training's channel of events holds it."""
+DELETIONS_KEY: Final = "events/deletions.json"
+"""When each deletion reached the files, see `training/forgetting/record.py`."""
 REJECTED_PREFIX: Final = "rejected/"
 CATALOGUE_PREFIX: Final = "catalogue/"
 DATA_REPORTS_PREFIX: Final = "data_reports/"
@@ -47,6 +53,17 @@ def events_key(day: str, source: str) -> str:
 def events_manifest_key(source: str) -> str:
     """The list of all files of `source`; written after them."""
     return f"{EVENTS_MANIFESTS_PREFIX}{source}.json"
+
+
+def rewritten_name(name: str, digest: str) -> str:
+    """What a file, given by its name or key, is called when its content has changed to that of `digest`."""
+    folder, slash, file = name.rpartition("/")
+    return f"{folder}{slash}{file.partition('.')[0]}.{digest[:16]}.parquet"
+
+
+def source_of(key: str) -> str:
+    """The source that a file of events, rewritten or not, belongs to."""
+    return key.rpartition("/")[2].partition(".")[0]
 
 
 def rejected_key(source: str) -> str:

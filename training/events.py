@@ -78,18 +78,19 @@ def read_events(folder: Path | Folder, as_of_ms: int | None = None) -> pa.Table:
 
 def listed_files(folder: Folder, manifest_name: str) -> list[EventsFile]:
     """The files that one manifest lists. Raises BadInputError where it isn't a manifest of events."""
+    return files_in(folder.read(manifest_name), folder.uri_of(manifest_name))
+
+
+def files_in(manifest: bytes, where: str) -> list[EventsFile]:
+    """The same of a manifest that was read already; `where` it lies is for messages."""
     try:
-        manifest = json.loads(folder.read(manifest_name))
-        files = [EventsFile(key=str(file["key"]), rows=int(file["rows"])) for file in manifest["files"]]
+        listed = json.loads(manifest)["files"]
+        files = [EventsFile(key=str(file["key"]), rows=int(file["rows"])) for file in listed]
     except (ValueError, KeyError, TypeError) as error:
-        raise BadInputError(
-            f"{folder.uri_of(manifest_name)}: isn't a manifest of events ({error!r})"
-        ) from error
+        raise BadInputError(f"{where}: isn't a manifest of events ({error!r})") from error
     for file in files:
         if not file.key.startswith(EVENTS_PREFIX) or ".." in file.key.split("/"):
-            raise BadInputError(
-                f"{folder.uri_of(manifest_name)}: lists {file.key}, which doesn't lie below {EVENTS_PREFIX}"
-            )
+            raise BadInputError(f"{where}: lists {file.key}, which doesn't lie below {EVENTS_PREFIX}")
     return files
 
 

@@ -32,7 +32,7 @@ from contract.recommendations import (
 from contract.s3_layout import RECOMMENDATIONS_PREFIX, lists_name, manifest_key, version_prefix
 from training.errors import VersionError
 from training.lists_schema import LISTS_SCHEMA
-from training.storage import Folder
+from training.storage import Folder, sha256_of
 
 ROWS_A_FILE: Final = 256 * 1024
 BYTES_A_FILE: Final = 128 * 1024 * 1024
@@ -58,7 +58,7 @@ def publish_version(out: Folder, lists: Iterable[pa.Table], *, manifest: Manifes
     files: list[FileEntry] = []
     with tempfile.TemporaryDirectory(prefix="publish-") as temporary:
         for file in _written(_checked(lists, keys), Path(temporary)):
-            files.append(_entry(file))
+            files.append(file_entry(file))
             _writing(out, partial(out.write_from, prefix + file.name, file))
             file.unlink()
     if not files:
@@ -114,17 +114,22 @@ def read_lists(out: Folder, manifest: Manifest, *, rows_a_batch: int = 16 * 1024
     Raises VersionError, naming the file, where one is missing, damaged or of another length.
     """
     for entry in manifest.files:
-        data = read_file(out, manifest.version, entry)
-        uri = out.uri_of(version_prefix(manifest.version) + entry.name)
-        try:
-            file = pq.ParquetFile(pa.BufferReader(data))
-        except pa.ArrowInvalid as error:
-            raise VersionError(f"{uri}: is no Parquet file: {error}") from error
-        if not _is_lists_schema(file.schema_arrow):
-            raise VersionError(f"{uri}: has other columns than a version's lists: {file.schema_arrow}")
-        if file.metadata.num_rows != entry.rows:
-            raise VersionError(f"{uri}: has {file.metadata.num_rows} rows, the manifest says {entry.rows}")
-        yield from file.iter_batches(batch_size=rows_a_batch)
+        yield from open_lists(out, manifest.version, entry).iter_batches(batch_size=rows_a_batch)
+
+
+def open_lists(out: Folder, version: str, entry: FileEntry) -> pq.ParquetFile:
+    """One file of a version, whole in memory and checked. Raises VersionError as `read_lists` does."""
+    data = read_file(out, version, entry)
+    uri = out.uri_of(version_prefix(version) + entry.name)
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data))
+    except pa.ArrowInvalid as error:
+        raise VersionError(f"{uri}: is no Parquet file: {error}") from error
+    if not _is_lists_schema(file.schema_arrow):
+        raise VersionError(f"{uri}: has other columns than a version's lists: {file.schema_arrow}")
+    if file.metadata.num_rows != entry.rows:
+        raise VersionError(f"{uri}: has {file.metadata.num_rows} rows, the manifest says {entry.rows}")
+    return file
 
 
 def read_file(out: Folder, version: str, entry: FileEntry) -> bytes:
@@ -305,7 +310,7 @@ def _write_one(
 ) -> pa.RecordBatch | None:
     """Fill one file; the batch that the next one begins with, None when there is nothing left."""
     rows = 0
-    with pq.ParquetWriter(file, LISTS_SCHEMA, compression="zstd", use_dictionary=_REPEATING) as writer:
+    with lists_writer(file) as writer:
         while batch is not None:
             writer.write_batch(batch)
             rows += batch.num_rows
@@ -315,11 +320,15 @@ def _write_one(
     return batch
 
 
-def _entry(file: Path) -> FileEntry:
-    with file.open("rb") as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
+def lists_writer(file: BinaryIO | Path) -> pq.ParquetWriter:
+    """Writes a file of lists."""
+    return pq.ParquetWriter(file, LISTS_SCHEMA, compression="zstd", use_dictionary=_REPEATING)
+
+
+def file_entry(file: Path) -> FileEntry:
+    """What a manifest tells of a local file."""
     rows = pq.read_metadata(file).num_rows
-    return FileEntry(name=file.name, rows=rows, bytes=file.stat().st_size, sha256=digest)
+    return FileEntry(name=file.name, rows=rows, bytes=file.stat().st_size, sha256=sha256_of(file))
 
 
 def _finish(out: Folder, manifest: Manifest) -> None:

@@ -3,10 +3,12 @@
 Credentials, region and endpoint come from the usual AWS_* variables, AWS_ENDPOINT_URL_S3 among them.
 """
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import pyarrow as pa
@@ -15,6 +17,15 @@ import pyarrow.fs as pafs
 from training.errors import BadInputError
 
 _COPIED_AT_ONCE = 8 * 1024 * 1024
+
+
+class StoredFile(NamedTuple):
+    """What a listing tells of a file."""
+
+    key: str
+    bytes: int
+    changed_at: int
+    """When it was written, ms UTC; S3 counts seconds."""
 
 
 class Folder:
@@ -74,14 +85,28 @@ class Folder:
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """The keys of all files below `prefix`, a folder's name that ends with `/`, sorted."""
+        yield from (file.key for file in self.files(prefix))
+
+    def files(self, prefix: str = "") -> Iterator[StoredFile]:
+        """The same with what is known of each without opening it."""
         selector = pafs.FileSelector(self.path(prefix).rstrip("/"), recursive=True, allow_not_found=True)
         start = len(self._root) + 1
         infos = self.filesystem.get_file_info(selector)
-        yield from sorted(info.path[start:] for info in infos if info.type == pafs.FileType.File)
+        yield from sorted(
+            StoredFile(info.path[start:], info.size, info.mtime_ns // 1_000_000)
+            for info in infos
+            if info.type == pafs.FileType.File
+        )
 
     @property
     def _is_local(self) -> bool:
         return isinstance(self.filesystem, pafs.LocalFileSystem)
+
+
+def sha256_of(file: Path) -> str:
+    """The SHA-256 of a local file's bytes."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _open(uri: str) -> tuple[pafs.FileSystem, str]:
