@@ -121,7 +121,8 @@ def set_share(database_url: str, variant: str, share: float) -> dict[str, float]
 def end_variant(database_url: str, variant: str) -> dict[str, float]:
     """Serve a variant no more: its visitors go to the others; every other one's share.
 
-    Raises VersionError where there is no such variant, for the default one, and where nobody would be served.
+    Raises VersionError where there is no such variant, for the default one, and where nobody would be served;
+    the canary, which has no visitors, ends also where it is the only one.
     """
     if variant == DEFAULT_VARIANT:
         raise VersionError(f"the variant {DEFAULT_VARIANT} stays: it answers who is nobody in particular")
@@ -129,7 +130,7 @@ def end_variant(database_url: str, variant: str) -> dict[str, float]:
         connection.execute("SELECT 1 FROM serving ORDER BY variant FOR UPDATE")
         _lock_row(connection, variant)
         connection.execute("DELETE FROM serving WHERE variant = %s", (variant,))
-        return _shares(connection)
+        return _shares(connection, may_be_none=variant == CANARY_VARIANT)
 
 
 def versions(connection: Connection) -> list[VersionInfo]:
@@ -184,10 +185,11 @@ def _write(connection: Connection, number: int, variant: str) -> None:
     connection.execute("INSERT INTO serving_history (variant, version) VALUES (%s, %s)", (variant, number))
 
 
-def _shares(connection: Connection) -> dict[str, float]:
+def _shares(connection: Connection, *, may_be_none: bool = False) -> dict[str, float]:
     rows = connection.execute("SELECT variant, share FROM serving ORDER BY variant").fetchall()
     shares = {str(variant): float(f"{share:.6g}") for variant, share in rows}
-    if not any(share for variant, share in shares.items() if variant != CANARY_VARIANT):
+    served = any(share for variant, share in shares.items() if variant != CANARY_VARIANT)
+    if not (served or may_be_none):
         raise VersionError("no variant would have a share then: give another one its share first")
     return shares
 

@@ -13,7 +13,7 @@ from training.errors import BadInputError, DatabaseError
 from training.storage import Folder
 
 FOLDER: Final = Path(os.environ.get("SHOP_DEPLOYMENT", Path(__file__).parents[1]))
-"""What holds `deployment.json` and `training_job.json`: the DAGs' own folder, unless the environment says another."""
+"""Where `deployment.json` and `training_job.json` lie: beside the DAGs, unless the environment says where."""
 
 _LOGIN_SECONDS: Final = 10.0
 
