@@ -94,6 +94,26 @@ def results(context: Mapping[str, Any], task_ids: list[str]) -> dict[str, dict[s
     return {name: value for name, value in values.items() if isinstance(value, dict)}
 
 
+@task(trigger_rule="all_done")
+def tell_people() -> dict[str, Any]:
+    """Tell people how it went; of a failure the failed task has told them. A teardown, as `push_metrics`."""
+    from airflow.sdk import get_current_context  # noqa: PLC0415
+
+    context = get_current_context()
+    return run(lambda deployment: _tell(deployment, context))
+
+
+def _tell(deployment: Any, context: Mapping[str, Any]) -> dict[str, Any]:
+    from tasks.notification import send  # noqa: PLC0415
+    from tasks.story import told  # noqa: PLC0415
+
+    stand = states(context)
+    found = results(context, list(stand))
+    if outcome(stand, found) == "failed":
+        return {"told": []}
+    return {"told": send(deployment, told(deployment, context["ti"].dag_id, found))}
+
+
 @task(retries=1, trigger_rule="all_done")
 def push_metrics() -> dict[str, Any]:
     """Push how the run went. It is a teardown: it runs whatever happened, and decides nothing."""

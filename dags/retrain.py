@@ -5,7 +5,7 @@ from typing import Any
 
 import dag_defaults
 from airflow.sdk import Param, dag, get_current_context, task
-from dag_defaults import DEFAULT_ARGS, push_metrics
+from dag_defaults import DEFAULT_ARGS, push_metrics, tell_people
 from operators.train import TrainOperator
 from operators.watch import WatchOperator
 from tasks.deployment import retrain_schedule
@@ -188,24 +188,6 @@ def move_alias(live: dict[str, Any]) -> dict[str, Any]:
     return dag_defaults.run(lambda deployment: crown(deployment, live["version"]))
 
 
-@task(trigger_rule="all_done")
-def notify() -> dict[str, Any]:
-    """Tell people how it went; of a failure the failed task has told them."""
-    context = get_current_context()
-    return dag_defaults.run(lambda deployment: _notify(deployment, context))
-
-
-def _notify(deployment: Any, context: Any) -> dict[str, Any]:
-    from tasks.notification import send  # noqa: PLC0415
-    from tasks.story import told  # noqa: PLC0415
-
-    stand = dag_defaults.states(context)
-    found = dag_defaults.results(context, list(stand))
-    if dag_defaults.outcome(stand, found) == "failed":
-        return {"told": []}
-    return {"told": send(deployment, told(deployment, found))}
-
-
 @dag(
     schedule=retrain_schedule(),
     start_date=dag_defaults.START_DATE,
@@ -241,7 +223,7 @@ def retrain() -> None:
     is_better >> loaded
     tried >> live
     watched >> crowned
-    crowned >> notify().as_teardown() >> push_metrics().as_teardown()
+    crowned >> tell_people().as_teardown() >> push_metrics().as_teardown()
 
 
 retrain()

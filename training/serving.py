@@ -100,6 +100,12 @@ def rollback(database_url: str, to: str | None = None, variant: str = DEFAULT_VA
         return move(connection, to or _before(connection, variant), variant)
 
 
+def earlier_version(database_url: str, variant: str = DEFAULT_VARIANT) -> str:
+    """Where `rollback` would go. Raises VersionError where there is nothing to go back to."""
+    with connected(database_url) as connection, connection.transaction():
+        return _before(connection, variant)
+
+
 def set_share(database_url: str, variant: str, share: float) -> dict[str, float]:
     """Set how large a variant's part of the visitors is; every variant's share afterwards.
 

@@ -3,12 +3,20 @@
 import os
 from typing import Any, Final
 
+from contract.recommendations import DEFAULT_VARIANT
 from tasks.deployment import Deployment
 from training.publish import read_manifest
 
 CHAMPION: Final = "champion"
 # MLflow's own defaults would try for many minutes.
 _PATIENCE: Final = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+
+
+def follow(deployment: Deployment, variant: str, version: str) -> dict[str, Any]:
+    """Let the alias follow a move of a variant; it only ever follows what everybody is served."""
+    if variant != DEFAULT_VARIANT:
+        return {"not_moved": f"the alias follows the variant {DEFAULT_VARIANT}, not {variant}"}
+    return crown(deployment, version)
 
 
 def crown(deployment: Deployment, version: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What people are told of a retrain that went well."""
+"""What people are told of a run that went well."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -8,13 +8,24 @@ from tasks.deployment import Deployment
 from tasks.notification import Notification, success
 from training.publish import read_manifest
 
-_DAG: Final = "retrain"
 _PROTOCOLS: Final = ("session", "batch")
 _HEADLINES: Final = ("precision@10", "recall@10")
 
 
-def told(deployment: Deployment, found: Mapping[str, Mapping[str, Any]]) -> Notification:
+def told(deployment: Deployment, dag: str, found: Mapping[str, Mapping[str, Any]]) -> Notification:
     """The numbers of a run; `found` has what its tasks returned, by their ids."""
+    if dag == "retrain":
+        return _of_retrain(deployment, found)
+    figures = {
+        f"{task}, {name}": value
+        for task, values in found.items()
+        for name, value in values.items()
+        if name != "seconds"
+    }
+    return success(deployment, dag=dag, what="done", figures=figures)
+
+
+def _of_retrain(deployment: Deployment, found: Mapping[str, Mapping[str, Any]]) -> Notification:
     decision = found["gate"]
     figures: dict[str, Any] = {
         "as of": found["plan"]["as_of"],
@@ -29,7 +40,7 @@ def told(deployment: Deployment, found: Mapping[str, Mapping[str, Any]]) -> Noti
     if live is None:
         return success(
             deployment,
-            dag=_DAG,
+            dag="retrain",
             what=f"{found['plan']['served_version'] or 'nothing'} stays live, {decision['outcome']}",
             figures=figures,
         )
@@ -45,7 +56,7 @@ def told(deployment: Deployment, found: Mapping[str, Mapping[str, Any]]) -> Noti
         "could not be done": found["move_alias"].get("not_moved"),
         "MLflow": found["move_alias"].get("run_url"),
     }
-    return success(deployment, dag=_DAG, what=f"{version} is live", figures=figures)
+    return success(deployment, dag="retrain", what=f"{version} is live", figures=figures)
 
 
 def _quality(manifest: Manifest) -> dict[str, float]:

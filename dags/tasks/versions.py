@@ -6,7 +6,16 @@ from contract.recommendations import CANARY_VARIANT, DEFAULT_VARIANT
 from tasks.deployment import Deployment
 from training.loader import LoadReport, load_version
 from training.retirement import drop_version
-from training.serving import Move, activate, end_variant, list_versions, rollback, set_share, show_version
+from training.serving import (
+    Move,
+    activate,
+    earlier_version,
+    end_variant,
+    list_versions,
+    rollback,
+    set_share,
+    show_version,
+)
 
 
 def served_version(deployment: Deployment, variant: str = DEFAULT_VARIANT) -> str | None:
@@ -56,6 +65,12 @@ def go_back(
 ) -> dict[str, Any]:
     """Move a variant back: to a version by name, or to what it served before the present one."""
     return _moved(rollback(deployment.conninfo(), version, variant))
+
+
+def choose(deployment: Deployment, version: str | None, variant: str) -> dict[str, Any]:
+    """Where to go back to: chosen once, because each time that `go_back` chooses itself it goes further."""
+    chosen = version or earlier_version(deployment.conninfo(), variant)
+    return {"version": chosen, "variant": variant}
 
 
 def drop_canary(deployment: Deployment, version: str) -> None:
