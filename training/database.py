@@ -36,7 +36,7 @@ class Lock(NamedTuple):
 
 VERSIONS_LOCK: Final = Lock(5_318_008_221, "versions are being loaded or dropped")
 EXPORT_LOCK: Final = Lock(5_318_008_222, "events are being exported")
-FORGET_LOCK: Final = Lock(5_318_008_223, "deletions are being brought to the files")
+FILES_LOCK: Final = Lock(5_318_008_223, "files in the bucket are being rewritten or deleted")
 
 
 @contextlib.contextmanager

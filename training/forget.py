@@ -19,7 +19,7 @@ from contract.recommendations import ManifestError
 from contract.s3_layout import EVENTS_PREFIX, RECOMMENDATIONS_PREFIX, REJECTED_PREFIX
 from contract.tombstones import Tombstones, user_hash
 from training.commands import add_database, add_setting, run
-from training.database import FORGET_LOCK, alone, connected
+from training.database import FILES_LOCK, alone, connected
 from training.errors import BadInputError, UserError
 from training.forgetting.events import forget_events, forgotten_rows
 from training.forgetting.leftovers import (
@@ -72,7 +72,7 @@ def forget_in_files(
     `wait` says what happens while another is at it. A file that can't be read stops none of the others.
     Raises UserError that names all of these; what was done is done, and the next run goes on.
     """
-    with connected(database_url) as connection, alone(connection, wait=wait, lock=FORGET_LOCK):
+    with connected(database_url) as connection, alone(connection, wait=wait, lock=FILES_LOCK):
         tombstones = exchange_tombstones(connection, events)
         now_ms = round(time.time() * 1000) if now_ms is None else now_ms
         return _Run(events, recommendations, tombstones, read_record(events), now_ms).run()

@@ -11,11 +11,12 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from contract.s3_layout import GATES_PREFIX, MODEL_REPORTS_PREFIX, manifest_key, version_prefix
+from training.database import FILES_LOCK, alone, connected
 from training.errors import BadInputError, VersionError
 from training.moments import MILLISECONDS_A_DAY, parse_moment
 from training.publish import published_versions, read_manifest
 from training.retirement import KEEP
-from training.serving import list_versions
+from training.serving import versions
 from training.storage import Folder
 
 KEEP_DAYS: Final = 90
@@ -39,20 +40,32 @@ def delete_old_versions(
     *,
     keep_days: int = KEEP_DAYS,
     keep: int = KEEP,
+    wait: bool = False,
     now_ms: int | None = None,
 ) -> VersionRetentionReport:
     """Delete versions that were trained more than `keep_days` days ago, and reports that are as old.
 
-    Whatever Postgres holds stays, served or not, and so do the newest `keep`. Raises DatabaseError where
-    Postgres can't be asked, BadInputError where the bucket can't be changed, and VersionError that names
-    versions whose manifests can't be read; these stay, and all else was done.
+    Whatever Postgres holds stays, served or not, and so do the newest `keep`. `wait` says what happens while
+    another deletes or rewrites files; where it isn't set, VersionError is raised then.
+
+    Raises DatabaseError where Postgres can't be asked, BadInputError where the bucket can't be changed, and
+    VersionError that names versions whose manifests can't be read; these stay, and all else was done.
     """
     if keep_days < 1:
         raise BadInputError(f"versions can't be kept for {keep_days} days: expected 1 or more")
     now_ms = round(time.time() * 1000) if now_ms is None else now_ms
     oldest_ms = now_ms - keep_days * MILLISECONDS_A_DAY
+    # One whose deletion overlaps with its being rewritten would come back without its files.
+    with connected(database_url) as connection, alone(connection, wait=wait, lock=FILES_LOCK):
+        in_postgres = {info.name for info in versions(connection)}
+        return _delete_old(recommendations, in_postgres, keep, oldest_ms)
+
+
+def _delete_old(
+    recommendations: Folder, in_postgres: set[str], keep: int, oldest_ms: int
+) -> VersionRetentionReport:
     published = published_versions(recommendations)
-    in_use = {info.name for info in list_versions(database_url)} | set(published[-keep:])
+    in_use = in_postgres | set(published[-keep:])
     deleted, unreadable = [], []
     try:
         for version in [name for name in published if name not in in_use]:

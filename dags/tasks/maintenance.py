@@ -42,6 +42,6 @@ def delete_versions(deployment: Deployment, *, keep_days: int, keep: int) -> dic
     Raises VersionError, DatabaseError, BadInputError.
     """
     report = delete_old_versions(
-        deployment.conninfo(), deployment.recommendations, keep_days=keep_days, keep=keep
+        deployment.conninfo(), deployment.recommendations, keep_days=keep_days, keep=keep, wait=True
     )
     return {**asdict(report), "versions": list(report.versions)}

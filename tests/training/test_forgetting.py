@@ -13,7 +13,7 @@ from contract.tombstones import Tombstones
 from tests.training.posted import DAY, exported, manifests, post
 from tests.training.published import history, manifest, publish, rows_of, scored, table
 from tests.training.test_tombstones import one_tombstone
-from training.database import FORGET_LOCK, alone, connected
+from training.database import FILES_LOCK, alone, connected
 from training.errors import BadInputError, VersionError
 from training.events import read_events
 from training.export_events import export_events
@@ -388,8 +388,8 @@ def test_a_record_that_cannot_be_read_is_told(connection: Any, database: str, fo
 def test_one_after_the_other(connection: Any, database: str, folder: Folder) -> None:
     with (
         connected(database) as other,
-        alone(other, wait=False, lock=FORGET_LOCK),
-        pytest.raises(VersionError, match="brought to the files by another"),
+        alone(other, wait=False, lock=FILES_LOCK),
+        pytest.raises(VersionError, match="rewritten or deleted by another"),
     ):
         forget(database, folder)
 
