@@ -259,6 +259,9 @@ class Config(BaseModel):
     retrain_schedule: str | None = None
     """When the retrain runs, as cron has it, in UTC: `17 3 * * *`. It takes `mwaa`. Without it the DAG runs
     when asked to."""
+    slack_webhook_secret: Annotated[str, Field(pattern=r"^[A-Za-z0-9/_+=.@-]{1,512}$")] | None = None
+    """The name of a secret in Secrets Manager whose text is the URL of a Slack webhook: what the DAGs tell by
+    mail, they tell there, too. It takes `mwaa`. Its key has to be the one that Secrets Manager brings."""
 
     alarm_email: Email | None = None
     """Who is told of alarms, once they have confirmed it. Without it the topic is there, and nobody

@@ -111,6 +111,8 @@ def _monitoring(config: "Config") -> Iterator[str]:
 def _orchestration(config: "Config") -> Iterator[str]:
     if config.retrain_schedule is not None and not config.mwaa:
         yield "retrain_schedule needs mwaa=true: nobody else starts a retrain"
+    if config.slack_webhook_secret is not None and not config.mwaa:
+        yield "slack_webhook_secret needs mwaa=true: nobody else tells Slack"
     if config.mwaa and not config.monitoring:
         yield "mwaa=true needs monitoring=true: a retrain logs to MLflow"
     if config.stage == "prod" and not (config.mwaa and config.load_balancer):

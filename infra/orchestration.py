@@ -83,6 +83,10 @@ class OrchestrationStack(Stack):
         role.let_train(training.role)
         role.allow("TryVersion", "lambda:InvokeFunction", on=[api.read.alias.function_arn])
         role.allow("TellPeople", "sns:Publish", on=[data.topic.topic_arn])
+        if config.slack_webhook_secret is not None:
+            # Secrets Manager ends each ARN with a hyphen and six characters of its own.
+            webhook = role.arn("secretsmanager", f"secret:{config.slack_webhook_secret}-??????")
+            role.allow("TellSlack", "secretsmanager:GetSecretValue", on=[webhook])
         if isinstance(data.database, RdsDatabase):
             data.database.allow_tokens(role, user=DATABASE_USER)
         else:
@@ -111,6 +115,7 @@ class OrchestrationStack(Stack):
             "housekeeping_function": api.housekeeping.function.function_name,
             "retrain_schedule": config.retrain_schedule,
             "notification_topic": data.topic.topic_arn,
+            "slack_webhook_secret": config.slack_webhook_secret,
         }
         return {name: value for name, value in described.items() if value is not None}
 

@@ -14,6 +14,7 @@ from infra.archives import Archives
 from infra.config import STAGES
 from infra.stage import synthesize
 from tests.infra.conftest import Templates, read_templates, resources, stand_in
+from tests.infra.deployed import ACCOUNT, REGION, Permissions, read_document
 from tests.infra.test_api import routes
 
 NOUNS = {
@@ -111,6 +112,7 @@ EVERYTHING = {
     "training_image": "123456789012.dkr.ecr.eu-central-1.amazonaws.com/training@sha256:abc",
     "mwaa": "true",
     "retrain_schedule": "17 3 * * 1",
+    "slack_webhook_secret": "shop/slack",
     "monitoring_certificate": _CERTIFICATE,
     "monitoring_domain": "watch.shop.example",
     "oidc_issuer": "https://issuer.example",
@@ -255,6 +257,19 @@ def test_the_apis_own_name_replaces_the_one_that_aws_gives(
     assert api["Properties"]["DisableExecuteApiEndpoint"] is True
     assert resources(everything["api"], "AWS::Route53::RecordSet")
     assert everything["api"]["Outputs"]["ApiUrl"]["Value"] == "https://api.shop.example"
+
+
+def test_tasks_read_the_slack_webhook_and_no_other_secret(
+    everything: Mapping[str, Mapping[str, Any]], stages_folder: Path, tmp_path: Path
+) -> None:
+    folder = stages_folder / "everything"
+    document = read_document(folder, everything["orchestration"], "deployment.json", tmp_path)
+    assert document["slack_webhook_secret"] == "shop/slack"
+    role = Permissions(everything["orchestration"], "Role")
+    secrets = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret"
+    assert role.allow("secretsmanager:GetSecretValue", f"{secrets}:shop/slack-AbCdEf")
+    assert not role.allow("secretsmanager:GetSecretValue", f"{secrets}:shop/slack-of-others-AbCdEf")
+    assert not role.allow("secretsmanager:GetSecretValue", f"{secrets}:shop/other-AbCdEf")
 
 
 def test_a_database_from_a_snapshot_keeps_its_place(
