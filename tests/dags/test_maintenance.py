@@ -18,6 +18,8 @@ from tasks.deployment import Deployment
 from tasks.maintenance import delete_versions, drop_events, forget_deleted_users, retire_versions
 from tasks.mlflow_retention import MlflowError, delete_old_runs
 from tasks.uploads import abort_uploads
+from twin.dags.airflow_home import Airflow
+from twin.s3 import aws_environment
 
 from tests.training.posted import ENSURE_TODAY, exported, post
 from tests.training.published import manifest, publish, rows_of, table
@@ -236,6 +238,8 @@ from tasks.deployment import Deployment
 from tasks.maintenance import delete_versions, drop_events, forget_deleted_users, retire_versions
 from tasks.mlflow_retention import MlflowError, delete_old_runs
 from tasks.uploads import abort_uploads
+from twin.dags.airflow_home import Airflow
+from twin.s3 import aws_environment
 
 deployment = Deployment.model_validate_json(sys.argv[1])
 try:
@@ -282,3 +286,33 @@ def test_the_bodies_run_in_airflow_s_environment(used: Deployment) -> None:
     assert told["versions"]["versions"] == ["v1"]
     assert told["imported"]["events"] == 1
     assert NOWHERE in told["mlflow"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (AIRFLOW / "installed").exists(), reason="make build/airflow/installed makes Airflow's environment"
+)
+def test_a_part_that_fails_keeps_none_of_the_others_and_the_run_fails(
+    used: Deployment, s3_server: str, tmp_path: Path
+) -> None:
+    (tmp_path / "deployment.json").write_text(used.model_dump_json())
+    airflow = Airflow(
+        tmp_path / "airflow",
+        deployment=tmp_path,
+        environment={**aws_environment(s3_server), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"},
+    )
+    airflow.migrate()
+    run = airflow.run("maintenance", {"keep_versions": 1})
+    assert run.state == "failed"
+    failed = {name for name, state in run.states.items() if state != "success"}
+    assert failed == {"delete_runs"}  # there is no MLflow
+    assert run.results["forget_deleted_users"]["events"] == 1
+    assert run.results["retire_versions"]["kept"] == ["v3"]
+
+    used.events.write(
+        "backfill/shop.csv",
+        b"user_id,item_id,event_type,timestamp\nu7,i1,purchase,2025-01-01T00:00:00Z\n",
+    )
+    run = airflow.run("backfill")
+    assert run.state == "success"
+    assert run.results["import_history"]["events"] == 1
