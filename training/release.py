@@ -35,10 +35,12 @@ def release(
     def register() -> RegisteredModel:
         return log_model(model_folder / version_prefix(manifest.version), name=environment.mlflow_model)
 
-    model = keep("registered", register)
-    manifest = replace(
-        manifest, mlflow={**manifest.mlflow, "model": model.name, "model_version": model.version}
-    )
+    # A run that MLflow doesn't have can have no model there.
+    if manifest.mlflow:
+        model = keep("registered", register)
+        manifest = replace(
+            manifest, mlflow={**manifest.mlflow, "model": model.name, "model_version": model.version}
+        )
     write_ranker(served, output, manifest.version)
     copy_version(beside_model, output, manifest)
     return manifest

@@ -194,6 +194,8 @@ class Environment(BaseSettings):
     """The bucket, or a folder, that the version is written to, below `recommendations/`."""
     mlflow_tracking_uri: str
     """The MLflow server."""
+    mlflow_required: bool = True
+    """Whether a run fails where MLflow can't be reached; else it goes on, and is not recorded."""
     mlflow_experiment: str = "shop-recommender"
     """The MLflow experiment that the run belongs to."""
     mlflow_model: str = "shop-recommender"

@@ -1,6 +1,7 @@
 """What a run leaves in MLflow: parameters, metrics, the dataset's fingerprint, artifacts, the model."""
 
 import contextlib
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -58,34 +59,54 @@ class RegisteredModel:
     version: str
 
 
+@dataclass(frozen=True)
+class Tracked:
+    """The run that is being recorded."""
+
+    run_id: str
+    in_mlflow: Mapping[str, str]
+    """Where MLflow has it: `run_id`, `experiment`; empty where nobody records it."""
+
+
 @contextlib.contextmanager
-def tracked_run(environment: Environment, keep: Keep = keep_nothing) -> Iterator[Run]:
+def tracked_run(environment: Environment, keep: Keep = keep_nothing) -> Iterator[Tracked]:
     """A run that ends as FINISHED, as FAILED when the block raises, or as KILLED when it is stopped.
 
-    The run of an earlier attempt, where `keep` knows one, goes on.
+    The run of an earlier attempt, where `keep` knows one, goes on. Where MLflow can't be reached, and isn't
+    required, the run is told to a folder that is thrown away. Raises TrackingError where it is required.
     """
-    mlflow.set_tracking_uri(environment.mlflow_tracking_uri)
-    try:
-        experiment = mlflow.set_experiment(environment.mlflow_experiment)
+    with contextlib.ExitStack() as stack:
+        try:
+            run = _begin(environment, environment.mlflow_tracking_uri, keep)
+            in_mlflow = {"run_id": run.info.run_id, "experiment": environment.mlflow_experiment}
+        except mlflow.MlflowException as error:
+            if environment.mlflow_required:
+                raise TrackingError(f"MLflow at {environment.mlflow_tracking_uri}: {error}") from error
+            log.warning("not recorded", mlflow=environment.mlflow_tracking_uri, reason=str(error))
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="unrecorded-"))
+            # MLflow asks for it, because nobody should keep runs in one.
+            os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
+            run, in_mlflow = _begin(environment, Path(folder).as_uri(), keep_nothing), {}
+        try:
+            yield Tracked(run.info.run_id, in_mlflow)
+        except Exception:
+            mlflow.end_run("FAILED")
+            raise
+        except BaseException:  # what is no failure of the run's own
+            mlflow.end_run("KILLED")
+            raise
+        mlflow.end_run()
 
-        def create() -> str:
-            created = MlflowClient().create_run(
-                experiment.experiment_id, run_name=environment.training_job_name
-            )
-            return str(created.info.run_id)
 
-        run = mlflow.start_run(run_id=keep("run", create))
-    except mlflow.MlflowException as error:
-        raise TrackingError(f"MLflow at {environment.mlflow_tracking_uri}: {error}") from error
-    try:
-        yield run
-    except Exception:
-        mlflow.end_run("FAILED")
-        raise
-    except BaseException:  # what is no failure of the run's own
-        mlflow.end_run("KILLED")
-        raise
-    mlflow.end_run()
+def _begin(environment: Environment, tracking_uri: str, keep: Keep) -> Run:
+    mlflow.set_tracking_uri(tracking_uri)
+    experiment = mlflow.set_experiment(environment.mlflow_experiment)
+
+    def create() -> str:
+        created = MlflowClient().create_run(experiment.experiment_id, run_name=environment.training_job_name)
+        return str(created.info.run_id)
+
+    return mlflow.start_run(run_id=keep("run", create))
 
 
 def log_parameters(settings: Hyperparameters, *, tags: dict[str, str]) -> None:

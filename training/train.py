@@ -87,8 +87,7 @@ def train(
         return fit_served(known, now=moment, settings=settings, catalogue=inputs.catalogue, keep=keep)
 
     with tracked_run(environment, keep) as run:
-        version = version_name(inputs.now - 1, run.info.run_id)
-        in_mlflow = {"run_id": run.info.run_id, "experiment": environment.mlflow_experiment}
+        version = version_name(inputs.now - 1, run.run_id)
         identity = {**inputs.identity, "code_version": environment.code_version}
         log_parameters(settings, tags=identity)
         log_dataset(channels / EVENTS_PREFIX, inputs.dataset_fingerprint, counts=inputs.counts)
@@ -135,7 +134,7 @@ def train(
                     profile=profile_of(channels, inputs),
                     counts=inputs.counts,
                     training_window=inputs.training_window,
-                    identity=identity | in_mlflow,
+                    identity={**identity, **run.in_mlflow},
                     seconds=dict(steps.seconds),
                 )
             )
@@ -150,11 +149,18 @@ def train(
                         evaluation=evaluation,
                         settings=settings,
                         environment=environment,
-                        in_mlflow=in_mlflow,
+                        in_mlflow=run.in_mlflow,
                     )
                     release(served, manifest, model_folder=model_folder, environment=environment, keep=keep)
         log_steps(steps.seconds)
-    push(environment, steps, evaluation, counts=inputs.counts, version=version, mlflow_run=run.info.run_id)
+    push(
+        environment,
+        steps,
+        evaluation,
+        counts=inputs.counts,
+        version=version,
+        mlflow_run=run.in_mlflow.get("run_id", ""),
+    )
     push_gate(environment, gate)
     if checkpoints:
         checkpoints.discard()
@@ -170,7 +176,7 @@ def manifest_of(
     evaluation: Evaluation,
     settings: Hyperparameters,
     environment: Environment,
-    in_mlflow: dict[str, str],
+    in_mlflow: Mapping[str, str],
 ) -> Manifest:
     """What is told of a version, but for its files."""
     return Manifest(
@@ -186,7 +192,7 @@ def manifest_of(
         blend_weights=served.weights,
         exclude_purchased=served.exclude_purchased,
         exclude_purchased_by_category=dict(served.exclude_purchased_by_category),
-        mlflow=in_mlflow,
+        mlflow=dict(in_mlflow),
         notes={**served.notes, "hyperparameters": settings.strings()},
     )
 

@@ -335,6 +335,23 @@ def test_an_mlflow_that_is_not_there_is_named(job: Job, tmp_path: Path) -> None:
     fails(job, "MLflow at http://127.0.0.1:9")
 
 
+def test_where_mlflow_is_not_required_a_run_goes_on_without_it_and_its_version_says_so(
+    job: Job, tmp_path: Path
+) -> None:
+    give_events(job, tmp_path)
+    job.environment |= {
+        "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        "MLFLOW_REQUIRED": "false",
+    }
+    done = job.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "not recorded" in done.stdout
+    (version,) = job.versions()
+    assert job.gate["outcome"] == "promoted"
+    assert read_manifest(job.output, version).mlflow == {}
+
+
 def test_sigterm_ends_the_job_with_a_reason_and_no_version(job: Job, tmp_path: Path) -> None:
     give_events(job, tmp_path)
     (job.base / "input/config/hyperparameters.json").write_text('{"als_iterations": "100000"}')
