@@ -67,7 +67,7 @@ def move_alias(loaded: dict[str, Any]) -> dict[str, Any]:
 def load() -> None:
     """One version into Postgres."""
     loaded = load_version()
-    move_alias(loaded) >> tell_people().as_teardown() >> push_metrics().as_teardown()
+    move_alias(loaded) >> push_metrics().as_teardown() >> tell_people().as_teardown()
 
 
 load()

@@ -223,7 +223,7 @@ def retrain() -> None:
     is_better >> loaded
     tried >> live
     watched >> crowned
-    crowned >> tell_people().as_teardown() >> push_metrics().as_teardown()
+    crowned >> push_metrics().as_teardown() >> tell_people().as_teardown()
 
 
 retrain()

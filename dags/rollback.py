@@ -64,7 +64,7 @@ def move_alias(moved: dict[str, Any]) -> dict[str, Any]:
 def rollback() -> None:
     """One row, then the alias."""
     moved = move_back(choose())
-    move_alias(moved) >> tell_people().as_teardown() >> push_metrics().as_teardown()
+    move_alias(moved) >> push_metrics().as_teardown() >> tell_people().as_teardown()
 
 
 rollback()

@@ -35,6 +35,7 @@ def _of_retrain(deployment: Deployment, found: Mapping[str, Mapping[str, Any]]) 
         "warnings about the events": "; ".join(found["validate_events"]["warnings"]) or None,
         "trained for (s)": found["train"]["train_seconds"],
         "gate": f"{decision['outcome']}: {decision['reason']}",
+        "could not be done": _undone(found),
     }
     live = found.get("go_live")
     if live is None:
@@ -53,10 +54,15 @@ def _of_retrain(deployment: Deployment, found: Mapping[str, Mapping[str, Any]]) 
         "canary, median (s)": found["try_canary"]["median_seconds"],
         "canary, items in common": found["try_canary"]["overlap"],
         "watched": found["watch"]["verdict"],
-        "could not be done": found["move_alias"].get("not_moved"),
         "MLflow": found["move_alias"].get("run_url"),
     }
     return success(deployment, dag="retrain", what=f"{version} is live", figures=figures)
+
+
+def _undone(found: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """What the run went on without."""
+    undone = (found.get("move_alias", {}).get("not_moved"), found.get("push_metrics", {}).get("not_pushed"))
+    return "; ".join(filter(None, undone)) or None
 
 
 def _quality(manifest: Manifest) -> dict[str, float]:
