@@ -59,7 +59,7 @@ WINDOWS: Final = {"1d": 1, "7d": 7}
 ANSWER_OUTCOMES: Final = ("clicked", "carted", "bought")
 ATTRIBUTED_EVENTS: Final = ("add_to_cart", "purchase")
 BEGINNINGS: Final = ("recommendation", "otherwise")
-ID_VERDICTS: Final = ("own", "malformed", "unknown_key", "forged", "foreign")
+ID_VERDICTS: Final = ("own", "malformed", "unknown_key", "forged", "foreign", "out_of_time")
 
 QUALITY_METRICS: Final = (
     "users",

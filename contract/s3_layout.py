@@ -6,6 +6,7 @@ events/manifests/<source>.json             which of these files belong to <sourc
 events/deleted_users.json                  whose events readers pass over, see `contract/tombstones.py`
 events/deletions.json                      since when no file holds them any more
 rejected/<source>.parquet                  rows that broke the contract, with the reason
+backfill/                                  history that people put there, to be imported
 catalogue/<version>/manifest.json          written last
 catalogue/<version>/items.parquet
 catalogue/<version>/categories.parquet
@@ -30,6 +31,8 @@ TOMBSTONES_KEY: Final = "events/deleted_users.json"
 DELETIONS_KEY: Final = "events/deletions.json"
 """When each deletion reached the files, see `training/forgetting/record.py`."""
 REJECTED_PREFIX: Final = "rejected/"
+BACKFILL_PREFIX: Final = "backfill/"
+"""Copies of what the shop keeps: they expire."""
 CATALOGUE_PREFIX: Final = "catalogue/"
 DATA_REPORTS_PREFIX: Final = "data_reports/"
 GATES_PREFIX: Final = "gates/"

@@ -1,5 +1,6 @@
 """How old things are that should not become old. What Postgres dates is compared with its own clock."""
 
+from collections.abc import Iterator
 from datetime import date, datetime
 from typing import Any, Final, LiteralString
 
@@ -15,6 +16,10 @@ SELECT variant, name, manifest ->> 'as_of' FROM serving JOIN versions ON number 
 """
 _KEY: Final[LiteralString] = """
 SELECT extract(epoch FROM clock_timestamp() - max(made_at)) FROM keys WHERE purpose = %s
+"""
+_LIVE_SINCE: Final[LiteralString] = """
+SELECT variant, name, coalesce(manifest -> 'mlflow' ->> 'run_id', ''), extract(epoch FROM moved_at)
+FROM serving JOIN versions ON number = version ORDER BY variant
 """
 # Day by day, so that no partition is opened behind the first one with an answer: there is no index by time.
 _EVENT: Final[LiteralString] = """
@@ -58,6 +63,13 @@ def version_ages(connection: Connection, *, now: float) -> dict[str, float]:
         variant: now - _moment(version, as_of)
         for variant, version, as_of in connection.execute(_VERSIONS).fetchall()
     }
+
+
+def live_since(connection: Connection) -> Iterator[tuple[tuple[str, str, str], float]]:
+    """Of each variant its name, its version and that one's run in MLflow; since when, in seconds since 1970."""
+    for *labels, moment in connection.execute(_LIVE_SINCE).fetchall():
+        variant, version, run = labels
+        yield (variant, version, run), float(moment)
 
 
 def key_age(connection: Connection) -> float | None:

@@ -4,14 +4,15 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
 import psycopg
 
 from contract import metrics
 from contract.recommendation_id import KEY_PURPOSE
-from lambdas.housekeeping.ages import event_age, key_age, unexported_age, version_ages
+from lambdas.housekeeping.ages import event_age, key_age, live_since, unexported_age, version_ages
+from lambdas.housekeeping.attribution import attributed, catch_up, counted_until, is_due
 from lambdas.housekeeping.gateway import Gateway, Group
 from lambdas.housekeeping.measured import Measured, registry_of
 from lambdas.housekeeping.partitions import days_ready_ahead, ensure_partitions
@@ -43,6 +44,8 @@ class Report:
     """Days, YYYY-MM-DD, that surely have theirs."""
     key: str | None = None
     """The id of the key that signs from now on."""
+    attributed: int = 0
+    """Posted events that were looked at."""
     groups_deleted: int = 0
     measures: list[Measured] = field(default_factory=list)
 
@@ -52,6 +55,7 @@ class Report:
             "failed": self.failed,
             "partitions": self.partitions,
             "key": self.key,
+            "attributed": self.attributed,
             "groups_deleted": self.groups_deleted,
             "measures": {
                 f"{metric.name}{{{','.join(labels)}}}" if labels else metric.name: value
@@ -97,6 +101,7 @@ class Run:
         yield "database", self._reach_database
         yield "partitions", self._make_partitions
         yield "key", self._rotate_key
+        yield "live_since", self._measure_live_since
         yield "version_age", self._measure_versions
         yield "event_age", lambda: self._measure(metrics.HOUSEKEEPING_EVENT_AGE, event_age)
         yield (
@@ -105,6 +110,8 @@ class Run:
         )
         yield "key_age", lambda: self._measure(metrics.HOUSEKEEPING_KEY_AGE, key_age)
         yield "unexported_age", lambda: self._measure(metrics.HOUSEKEEPING_UNEXPORTED_AGE, unexported_age)
+        yield "attribution", self._attribute
+        yield "attributed", self._measure_attributed
         if self._gateway is not None:
             yield "stale_groups", self._delete_stale_groups
 
@@ -139,9 +146,36 @@ class Run:
 
         self._report.key = self._ask(rotate)
 
+    def _attribute(self) -> None:
+        settings = self._settings
+        if not self._ask(
+            lambda connection: is_due(connection, every=timedelta(minutes=settings.attribution_minutes))
+        ):
+            return
+
+        def count(connection: Connection) -> int:
+            return catch_up(
+                connection,
+                touch_window=timedelta(hours=settings.attribution_hours),
+                most_events=settings.attribution_events,
+                seconds=settings.attribution_seconds,
+            )
+
+        # The last of the transactions may begin just before the time is up.
+        timeout = settings.attribution_seconds + settings.database_timeout_seconds
+        self._report.attributed = self._database.run(count, timeout=timeout)
+
+    def _measure_attributed(self) -> None:
+        now = datetime.fromtimestamp(self._now(), UTC)
+        self._measure(metrics.ATTRIBUTION_UNTIL, counted_until)
+        self._report.measures += self._ask(lambda connection: list(attributed(connection, now=now)))
+
+    def _measure_live_since(self) -> None:
+        for labels, moment in self._ask(lambda connection: list(live_since(connection))):
+            self._tell(metrics.VERSION_LIVE_SINCE, moment, *labels)
+
     def _measure_versions(self) -> None:
-        as_of = self._settings.as_of
-        now = self._clock() if as_of is None else as_of.timestamp()
+        now = self._now()
         for variant, age in self._ask(lambda connection: version_ages(connection, now=now)).items():
             self._tell(metrics.HOUSEKEEPING_VERSION_AGE, age, variant)
 
@@ -176,6 +210,10 @@ class Run:
         """As the gateway has it, because the group is replaced: an environment may not live that long."""
         own = [group for group in self._groups if group.labels == {"job": JOB}]
         return own[0].value(metrics.HOUSEKEEPING_LAST_SUCCESS.name) if own else None
+
+    def _now(self) -> float:
+        as_of = self._settings.as_of
+        return self._clock() if as_of is None else as_of.timestamp()
 
     def _tell(self, metric: metrics.Metric, value: float, *labels: str) -> None:
         self._report.measures.append(Measured(metric, value, labels))

@@ -36,7 +36,8 @@ GRANT SELECT (purpose, id, secret) ON keys TO api_write;
 GRANT EXECUTE ON FUNCTION
     recommendation_keys(), ensure_events_partition(date), delete_user(text), hmac_key(bytea, integer) TO api_write;
 
--- Partitions ahead, a new key, and how old everything is.
-GRANT SELECT ON versions, serving, events, event_exports TO housekeeping;
+-- Partitions ahead, a new key, attribution, and how old everything is.
+GRANT SELECT ON versions, serving, events, event_exports, attributed, attribution_progress TO housekeeping;
 GRANT SELECT (purpose, made_at) ON keys TO housekeeping;
-GRANT EXECUTE ON FUNCTION ensure_events_partition(date), rotate_key(text, interval) TO housekeeping;
+GRANT EXECUTE ON FUNCTION
+    ensure_events_partition(date), rotate_key(text, interval), count_attribution(interval, bigint) TO housekeeping;

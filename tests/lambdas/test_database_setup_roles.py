@@ -50,6 +50,8 @@ TABLES: dict[str, dict[str, str]] = {
     "deleted_users": {API_WRITE: "SELECT"},
     "keys": {},
     "event_exports": {HOUSEKEEPING: "SELECT"},
+    "attributed": {HOUSEKEEPING: "SELECT"},
+    "attribution_progress": {HOUSEKEEPING: "SELECT"},
     "schema_migrations": {},
 }
 """Who may do what with a whole table; nobody else anything, but `retrain`, which may do all."""
@@ -61,6 +63,8 @@ FUNCTIONS: dict[str, set[str]] = {
     "recommendation_keys": {API_READ, API_WRITE},
     "ensure_events_partition": {API_WRITE, HOUSEKEEPING},
     "rotate_key": {HOUSEKEEPING},
+    "count_attribution": {HOUSEKEEPING},
+    "restart_attribution": set(),
     "delete_user": {API_WRITE},
     "hmac_key": {API_WRITE},
     "obey_tombstones": set(),
@@ -330,6 +334,8 @@ def test_nobody_may_call_more_functions_than_are_written_down_nor_fewer(rds: Rds
         (HOUSEKEEPING, "SELECT key FROM recommendations"),
         (HOUSEKEEPING, "SELECT item_id FROM items"),
         (HOUSEKEEPING, "DELETE FROM events"),
+        (HOUSEKEEPING, "SELECT restart_attribution()"),
+        (HOUSEKEEPING, "UPDATE attributed SET number = 0"),
         (HOUSEKEEPING, "UPDATE event_exports SET state = 'done'"),
         # Before it on the search path of functions that run as the owner, it would be taken for the owner's.
         *(

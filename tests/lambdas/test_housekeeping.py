@@ -38,11 +38,14 @@ DATABASE_PARTS = [
     "database",
     "partitions",
     "key",
+    "live_since",
     "version_age",
     "event_age",
     "partitions_ahead",
     "key_age",
     "unexported_age",
+    "attribution",
+    "attributed",
 ]
 LAST_SUCCESS = "shop_housekeeping_last_success_timestamp_seconds"
 
