@@ -22,20 +22,9 @@ TRAINING_JOB: Final = "training_job.json"
 """Beside it, but put there by the stack that trains: each change of the training is another image, and
 CloudFormation forbids that one stack tells another what changes."""
 REQUIREMENTS: Final = PROJECT / FOLDER / "requirements.txt"
+CONSTRAINTS: Final = PROJECT / FOLDER / "constraints.txt"
 
 PACKAGES: Final = ("contract", "lambdas", "training")
-IMPORTED: Final = (
-    "lambdas.database_login",
-    "training.catalogue_loader",
-    "training.export_events",
-    "training.loader",
-    "training.metrics",
-    "training.retirement",
-    "training.serving",
-    "training.tombstones",
-    "training.versions",
-)
-"""What tasks import; all that these import themselves goes along."""
 CERTIFICATES: Final = "lambdas/rds_ca.pem"
 
 
@@ -70,7 +59,7 @@ class DagFiles(Construct):
             folder=FOLDER,
             sources=[
                 aws_s3_deployment.Source.asset(
-                    str(PROJECT / FOLDER), exclude=[caches, "README.md", REQUIREMENTS.name]
+                    str(PROJECT / FOLDER), exclude=[caches, "README.md", REQUIREMENTS.name, CONSTRAINTS.name]
                 ),
                 # In Docker's mode folders that can't hold what is wanted, as .venv, are never entered.
                 aws_s3_deployment.Source.asset(
@@ -125,8 +114,18 @@ def requirements_key(file: Path) -> str:
 
 def imported_files() -> list[str]:
     """The project's files that tasks import or read, `contract/` whole; paths in the project."""
-    modules = _files_of(IMPORTED)
-    return sorted({"contract", CERTIFICATES, *(path.relative_to(PROJECT).as_posix() for path in modules)})
+    modules = _files_of(imported_modules())
+    # The templates of pages lie beside the code that fills them.
+    pages = {page for folder in {path.parent for path in modules} for page in folder.glob("*.html")}
+    paths = {path.relative_to(PROJECT).as_posix() for path in modules | pages}
+    return sorted({"contract", CERTIFICATES, *paths})
+
+
+def imported_modules() -> list[str]:
+    """What DAGs and their tasks import themselves of the project's packages."""
+    files = (PROJECT / FOLDER).rglob("*.py")
+    names = {name for file in files for name in _imports(file)}
+    return sorted(name for name in names if _file_of(name) is not None)
 
 
 def _files_of(modules: Iterable[str]) -> set[Path]:
