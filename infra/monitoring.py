@@ -1,13 +1,14 @@
-"""Stack: tracking and monitoring. MLflow, pushgateway, Prometheus and Grafana, and people's way to them."""
+"""Stack: tracking and monitoring. MLflow, pushgateway, Prometheus, Grafana, and people's way to them."""
 
 from pathlib import Path
 from typing import Any, Final
 
-from aws_cdk import CfnOutput, Stack, aws_ecs, aws_iam, aws_kms, aws_secretsmanager
+from aws_cdk import CfnOutput, Duration, Stack, aws_ecs, aws_iam, aws_kms, aws_secretsmanager, aws_sns
 from constructs import Construct
 
 from infra.config import Config
 from infra.constructs.acknowledgement import acknowledge
+from infra.constructs.alarm import Alarm
 from infra.constructs.built_image import BuiltImage
 from infra.constructs.database import PORT as POSTGRES_PORT
 from infra.constructs.database import RdsDatabase
@@ -22,8 +23,19 @@ PROJECT: Final = Path(__file__).parents[1]
 
 PUSHGATEWAY_IMAGE: Final = "quay.io/prometheus/pushgateway:v1.11.2"
 """The release as it is published."""
+ALERTMANAGER_IMAGE: Final = "quay.io/prometheus/alertmanager:v0.33.1"
+ALERTMANAGER_CONFIG: Final = 'printf "%s" "$ALERTMANAGER_YML" > /alertmanager/alertmanager.yml'
+ALERTMANAGER_COMMAND: Final = (
+    "/bin/alertmanager",
+    "--config.file=/alertmanager/alertmanager.yml",
+    "--storage.path=/alertmanager",
+    # One alone has nobody to talk to. Silences are gone with its task.
+    "--cluster.listen-address=",
+)
 PUSHGATEWAY_PORT: Final = 9091
 PROMETHEUS_PORT: Final = 9090
+ALERTMANAGER_PORT: Final = 9093
+"""prometheus.yml names it, too: both run in one task."""
 MLFLOW_PORT: Final = 5000
 GRAFANA_PORT: Final = 3000
 
@@ -109,6 +121,7 @@ class MonitoringStack(Stack):
         self.pushgateway = self._make_pushgateway()
         """Takes numbers of what lives too short to be asked for them."""
         self.prometheus = self._make_prometheus()
+        self._tell_of_alerts(self.prometheus)
         self.mlflow = self._make_mlflow()
         self.grafana = self._make_grafana()
         self._lead_people()
@@ -154,8 +167,11 @@ class MonitoringStack(Stack):
             name="prometheus",
             directory=PROJECT / "grafana/prometheus",
             dockerfile="Dockerfile",
-            files=("prometheus.yml",),
-            build_args={"PUSHGATEWAY": f"pushgateway.{self._config.namespace}:{PUSHGATEWAY_PORT}"},
+            files=("prometheus.yml", "rules"),
+            build_args={
+                "PUSHGATEWAY": f"pushgateway.{self._config.namespace}:{PUSHGATEWAY_PORT}",
+                "STAGE": self._config.stage,
+            },
             image=self._config.prometheus_image,
         )
         server = self._server(
@@ -191,6 +207,57 @@ class MonitoringStack(Stack):
         store.mount(server, "data", "/prometheus")
         server.reach(self.pushgateway.security_group, PUSHGATEWAY_PORT, "pushgateway")
         return server
+
+    def _tell_of_alerts(self, prometheus: FargateServer) -> None:
+        """Run Alertmanager in Prometheus' task: what one costs, and one place to fail."""
+        heartbeat = self._watch_the_watch()
+        topics = {"TOPIC": self._data.topic.topic_arn, "HEARTBEAT": heartbeat.topic_arn}
+        config = (PROJECT / "grafana/alertmanager/alertmanager.yml").read_text()
+        for name, value in {**topics, "REGION": self.region}.items():
+            config = config.replace(f": {name}", f": {value}")
+        prometheus.run_beside(
+            "alertmanager",
+            image=ALERTMANAGER_IMAGE,
+            port=ALERTMANAGER_PORT,
+            # The image as it is published; what is the account's own comes by the environment.
+            entry_point=["/bin/sh", "-euc"],
+            command=[f"{ALERTMANAGER_CONFIG}; exec {' '.join(ALERTMANAGER_COMMAND)}"],
+            environment={"ALERTMANAGER_YML": config},
+            scratch=["/alertmanager"],
+            health_check=_asks(f"http://127.0.0.1:{ALERTMANAGER_PORT}/-/ready"),
+        )
+        for actions, resources in (
+            (["sns:Publish"], list(topics.values())),
+            # Both topics are encrypted.
+            (["kms:Decrypt", "kms:GenerateDataKey"], [self._key.key_arn]),
+        ):
+            prometheus.role.add_to_principal_policy(
+                aws_iam.PolicyStatement(actions=actions, resources=resources)
+            )
+
+    def _watch_the_watch(self) -> aws_sns.Topic:
+        """Make the topic that Alertmanager writes to every few minutes, and the alarm for when it doesn't."""
+        heartbeat = aws_sns.Topic(
+            self,
+            "Heartbeat",
+            master_key=self._key,
+            enforce_ssl=True,
+            display_name="Shop recommender: Prometheus is at work",
+        )
+        Alarm(
+            self,
+            "Watchdog",
+            name=f"{self._config.prefix}-watchdog",
+            topic=self._data.topic,
+            metric=heartbeat.metric_number_of_messages_published(
+                period=Duration.minutes(10), statistic="Sum"
+            ),
+            below=1,
+            what_to_do="Prometheus or Alertmanager is not at work, or can't reach SNS: none of their alerts"
+            " will be heard. docs/runbook.md#watchdog tells what to do.",
+            silence_is_bad=True,
+        )
+        return heartbeat
 
     def _make_mlflow(self) -> FargateServer:
         data = self._data
@@ -300,6 +367,7 @@ class MonitoringStack(Stack):
                 "GF_SERVER_ROOT_URL": f"{seen}{GRAFANA_PATH}/",
                 "GF_SECURITY_COOKIE_SECURE": str(self._config.monitoring_certificate is not None).lower(),
                 "PROMETHEUS_URL": self.prometheus.url,
+                "ALERTMANAGER_URL": f"http://prometheus.{self._config.namespace}:{ALERTMANAGER_PORT}",
             },
             secrets={
                 "GF_SECURITY_ADMIN_PASSWORD": aws_ecs.Secret.from_secrets_manager(self._make_admin_password())
@@ -310,6 +378,7 @@ class MonitoringStack(Stack):
             load_balanced=self.load_balancer is not None,
         )
         server.reach(self.prometheus.security_group, PROMETHEUS_PORT, "Prometheus")
+        server.reach(self.prometheus.security_group, ALERTMANAGER_PORT, "alerts and their silences")
         return server
 
     def _make_admin_password(self) -> aws_secretsmanager.Secret:

@@ -65,11 +65,12 @@ class FargateServer(Construct):
         self.task = self._make_task(cpu, memory_mb)
         self.role = self.task.task_role
         """What the server may do; its image and its secrets are fetched by another one."""
+        self._logs = LogGroup(self, "Logs", config=config, name=f"/ecs/{config.prefix}/{name}")
         common: dict[str, Any] = {
             "image": _container_image(image),
             "environment": dict(environment or {}),
             "secrets": dict(secrets or {}),
-            "logs": LogGroup(self, "Logs", config=config, name=f"/ecs/{config.prefix}/{name}"),
+            "logs": self._logs,
             "scratch": scratch,
         }
         self.container = self._add_container(
@@ -113,6 +114,31 @@ class FargateServer(Construct):
     def reach(self, peer: aws_ec2.IConnectable, port: int, what: str) -> None:
         """Open the way from here to a port of something in the VPC, at both ends."""
         self.security_group.connections.allow_to(peer, aws_ec2.Port.tcp(port), what)
+
+    def run_beside(
+        self,
+        name: str,
+        *,
+        image: str,
+        port: int,
+        entry_point: Sequence[str],
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        scratch: Sequence[str],
+        health_check: Sequence[str],
+    ) -> None:
+        """Run another server in the same task; they reach each other at 127.0.0.1, and end together."""
+        self._add_container(
+            name,
+            image=_container_image(image),
+            entry_point=list(entry_point),
+            command=list(command),
+            environment=dict(environment),
+            logs=self._logs,
+            scratch=scratch,
+            port_mappings=[aws_ecs.PortMapping(container_port=port)],
+            health_check=_health_check(health_check),
+        )
 
     def mount(self, name: str, path: str, files: aws_ecs.EfsVolumeConfiguration) -> None:
         """Have a folder that outlives the task."""

@@ -11,6 +11,7 @@ from twin.processes import LOOPBACK, Server, answers, free_port
 
 PUSHGATEWAY = ("prometheus-pushgateway", "pushgateway")
 PROMETHEUS = ("prometheus",)
+ALERTMANAGER = ("prometheus-alertmanager", "alertmanager")
 CONFIG = Path(__file__).parents[2] / "grafana/prometheus/prometheus.yml"
 
 

@@ -22,7 +22,7 @@ import yaml
 from aws_cdk import App
 from mlflow import MlflowClient
 from twin.mlflow_server import START_TIMEOUT_SECONDS
-from twin.monitoring import PROMETHEUS, PUSHGATEWAY, find_program, running_pushgateway
+from twin.monitoring import ALERTMANAGER, PROMETHEUS, PUSHGATEWAY, find_program, running_pushgateway
 from twin.postgres import create_database, drop_database, url_of_database
 from twin.processes import LOOPBACK, Server, answers, free_port
 from twin.s3 import aws_environment, create_bucket
@@ -41,6 +41,8 @@ ROOT = Path(__file__).parents[2]
 DOCKERFILES = [
     ROOT / path for path in ("infra/mlflow/Dockerfile", "grafana/Dockerfile", "grafana/prometheus/Dockerfile")
 ]
+BESIDE = {"prepare", "alertmanager"}
+"""Containers in another server's task."""
 SERVERS = {"pushgateway": 9091, "prometheus": 9090, "mlflow": 5000, "grafana": 3000}
 
 CERTIFICATE = {
@@ -100,7 +102,7 @@ def tasks(template: Template) -> dict[str, Mapping[str, Any]]:
     """Task definitions by the server that they run."""
     found = {}
     for task in resources(template, "AWS::ECS::TaskDefinition").values():
-        names = {container["Name"] for container in task["Properties"]["ContainerDefinitions"]} - {"prepare"}
+        names = {container["Name"] for container in task["Properties"]["ContainerDefinitions"]} - BESIDE
         (name,) = names
         found[name] = task["Properties"]
     return found
@@ -439,7 +441,8 @@ def test_a_build_is_sent_what_the_image_is_made_of_and_no_more(stages_folder: Pa
         if folder.is_dir() and any(folder.rglob("Dockerfile"))
     }
     assert ("infra/mlflow/Dockerfile", "lambdas/rds_ca.pem", "locks/mlflow.txt") in sent
-    assert ("Dockerfile", "prometheus.yml") in sent
+    rules = (f"rules/{file.name}" for file in (ROOT / "grafana/prometheus/rules").iterdir())
+    assert ("Dockerfile", "prometheus.yml", *sorted(rules)) in sent
     (grafana,) = [files for files in sent if "provisioning/datasources/prometheus.yaml" in files]
     assert all(re.match(r"Dockerfile$|provisioning/|dashboards/", file) for file in grafana)
 
@@ -479,13 +482,15 @@ def test_grafana_asks_for_a_password_and_tells_nobody_anything(template: Templat
     assert switches["GF_PLUGINS_PREINSTALL_DISABLED"] == "true"
 
 
-def test_grafana_reads_the_prometheus_of_its_namespace(dev: Template) -> None:
-    (source,) = yaml.safe_load((ROOT / "grafana/provisioning/datasources/prometheus.yaml").read_text())[
-        "datasources"
+def test_grafana_reads_prometheus_and_alertmanager_of_its_namespace(dev: Template) -> None:
+    sources = yaml.safe_load((ROOT / "grafana/provisioning/datasources/prometheus.yaml").read_text())
+    assert [source["url"] for source in sources["datasources"]] == [
+        "${PROMETHEUS_URL}",
+        "${ALERTMANAGER_URL}",
     ]
-    assert source["url"] == "${PROMETHEUS_URL}"
-    url = environment(container(dev, "grafana"))["PROMETHEUS_URL"]
-    assert url == "http://prometheus.shop-dev.internal:9090"
+    switches = environment(container(dev, "grafana"))
+    assert switches["PROMETHEUS_URL"] == "http://prometheus.shop-dev.internal:9090"
+    assert switches["ALERTMANAGER_URL"] == "http://prometheus.shop-dev.internal:9093"
 
 
 def test_grafana_shows_the_dashboards_that_the_image_holds() -> None:
@@ -507,19 +512,22 @@ def test_prometheus_image_has_a_valid_configuration_with_the_name_of_the_pushgat
         for name, each in resources(dev, "Custom::CDKContainerImageBuild").items()
         if name.startswith("Prometheus")
     ]
-    (argument,) = re.findall(r"--build-arg PUSHGATEWAY=(\S+)", build)
+    arguments = dict(re.findall(r"--build-arg (\w+)=(\S+)", build))
     text = (ROOT / "grafana/prometheus/Dockerfile").read_text().replace("\\\n", "")
     (run,) = re.findall(r"^RUN (.+)$", text, re.MULTILINE)
-    shutil.copy(ROOT / "grafana/prometheus/prometheus.yml", tmp_path)
+    for copied in re.findall(r"^COPY --chown=nobody:nobody (\S+)", text, re.MULTILINE):
+        subprocess.run(["cp", "-r", ROOT / "grafana/prometheus" / copied, tmp_path], check=True)
     subprocess.run(
         ["sh", "-euc", run.replace("/etc/prometheus", str(tmp_path))],
-        env={"PATH": os.environ["PATH"], "PUSHGATEWAY": argument},
+        env={"PATH": os.environ["PATH"], **arguments},
         check=True,
     )
-    scraped = yaml.safe_load((tmp_path / "prometheus.yml").read_text())["scrape_configs"]
-    assert [job["static_configs"][0]["targets"] for job in scraped] == [
-        ["pushgateway.shop-dev.internal:9091"]
-    ]
+    config = yaml.safe_load((tmp_path / "prometheus.yml").read_text())
+    targets = {job["job_name"]: job["static_configs"][0] for job in config["scrape_configs"]}
+    assert targets["pushgateway"]["targets"] == ["pushgateway.shop-dev.internal:9091"]
+    assert {job["labels"]["stage"] for job in targets.values()} == {"dev"}
+    assert config["global"]["external_labels"] == {"stage": "dev"}
+    assert list((tmp_path / "rules").glob("*.yml"))
 
 
 @pytest.mark.skipif(
@@ -532,6 +540,7 @@ def test_prometheus_starts_as_it_is_told_and_its_health_check_tells_it(
     port = free_port()
     definition = container(dev, "prometheus")
     shutil.copy(ROOT / "grafana/prometheus/prometheus.yml", tmp_path)
+    shutil.copytree(ROOT / "grafana/prometheus/rules", tmp_path / "rules")
     options = [
         option.replace("/etc/prometheus/", f"{tmp_path}/").replace(
             "path=/prometheus", f"path={tmp_path}/data"
@@ -547,6 +556,86 @@ def test_prometheus_starts_as_it_is_told_and_its_health_check_tells_it(
     with Server("Prometheus", command, log=log, environment={"PATH": os.defpath}) as server:
         server.wait_until(lambda: answers(f"http://{LOOPBACK}:{port}/-/ready"), timeout=60)
         subprocess.run(check, capture_output=True, check=True)
+
+
+def alertmanager_config(template: Template) -> Any:
+    """What Alertmanager is given; a resource's reference stands as its logical name."""
+    text = environment(container(template, "alertmanager", "prometheus"))["ALERTMANAGER_YML"]
+    _, parts = text["Fn::Join"]
+    return yaml.safe_load("".join(part if isinstance(part, str) else _named(part) for part in parts))
+
+
+def _named(reference: Mapping[str, Any]) -> str:
+    (value,) = reference.values()
+    return str(value).replace(":", "-")
+
+
+def test_alertmanager_tells_the_alarms_topic_and_its_heartbeat_has_one_of_its_own(template: Template) -> None:
+    receivers = {each["name"]: each["sns_configs"][0] for each in alertmanager_config(template)["receivers"]}
+    assert receivers["page"]["topic_arn"] == receivers["ticket"]["topic_arn"]
+    assert "data-" in receivers["page"]["topic_arn"]
+    assert receivers["heartbeat"]["topic_arn"].startswith("Heartbeat")
+    assert not {"TOPIC", "HEARTBEAT", "REGION"} & {
+        word for each in receivers.values() for word in (each["topic_arn"], each["sigv4"]["region"])
+    }
+
+
+def test_prometheus_finds_alertmanager_in_its_own_task(dev: Template) -> None:
+    config = yaml.safe_load((ROOT / "grafana/prometheus/prometheus.yml").read_text())
+    (told,) = config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"]
+    definition = container(dev, "alertmanager", "prometheus")
+    assert told == f"127.0.0.1:{definition['PortMappings'][0]['ContainerPort']}"
+
+
+def test_the_task_of_prometheus_may_publish_to_the_two_topics_and_use_their_key(template: Template) -> None:
+    (policy,) = [
+        each["Properties"]["PolicyDocument"]["Statement"]
+        for name, each in resources(template, "AWS::IAM::Policy").items()
+        if name.startswith("PrometheusTaskTaskRole")
+    ]
+    allowed = {action for each in policy for action in _listed(each["Action"])}
+    assert allowed == {
+        *("elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"),
+        *("sns:Publish", "kms:Decrypt", "kms:GenerateDataKey"),
+    }
+    (publish,) = [each for each in policy if "sns:Publish" in _listed(each["Action"])]
+    assert len(publish["Resource"]) == 2
+    assert "*" not in json.dumps([each["Resource"] for each in policy])
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def test_an_alarm_rings_where_the_heartbeat_stops(template: Template) -> None:
+    alarm = the_only(template, "AWS::CloudWatch::Alarm")
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/SNS", "NumberOfMessagesPublished")
+    assert alarm["TreatMissingData"] == "breaching"
+    (dimension,) = alarm["Dimensions"]
+    assert "Heartbeat" in json.dumps(dimension["Value"])
+    assert "data:ExportsOutputRefTopic" in json.dumps(alarm["AlarmActions"])
+
+
+@pytest.mark.skipif(
+    find_program(ALERTMANAGER) is None or shutil.which("wget") is None,
+    reason="this machine has no prometheus-alertmanager, or no wget",
+)
+def test_alertmanager_starts_as_it_is_told_and_its_health_check_tells_it(
+    dev: Template, tmp_path: Path, logs: Path
+) -> None:
+    program, port = find_program(ALERTMANAGER), free_port()
+    definition = container(dev, "alertmanager", "prometheus")
+    (command,) = definition["Command"]
+    command = command.replace("/bin/alertmanager", f"{program} --web.listen-address={LOOPBACK}:{port}")
+    command = command.replace("/alertmanager/", f"{tmp_path}/").replace("=/alertmanager ", f"={tmp_path} ")
+    environment = {"PATH": os.defpath, "ALERTMANAGER_YML": yaml.safe_dump(alertmanager_config(dev))}
+    check = _health_check(definition, {"9093": str(port)})
+    log = logs / "alertmanager-of-stack.log"
+    run: list[str | Path] = [*definition["EntryPoint"], command]
+    with Server("Alertmanager", run, log=log, environment=environment) as server:
+        server.wait_until(lambda: answers(f"http://{LOOPBACK}:{port}/-/ready"), timeout=60)
+        subprocess.run(check, capture_output=True, check=True)
+    assert subprocess.run(check, capture_output=True, check=False).returncode != 0
 
 
 @pytest.mark.skipif(
