@@ -14,7 +14,7 @@ from aws_cdk import (
 )
 from constructs import Construct
 
-from contract.s3_layout import DATA_REPORTS_PREFIX, REJECTED_PREFIX
+from contract.s3_layout import BACKFILL_PREFIX, DATA_REPORTS_PREFIX, REJECTED_PREFIX
 from infra.archives import Archives
 from infra.config import Config
 from infra.constructs.acknowledgement import acknowledge
@@ -106,7 +106,12 @@ class DataStack(Stack):
 
         self.access_logs = logs
         self.events_bucket = bucket(
-            "Events", **{REJECTED_PREFIX.rstrip("/"): 30, DATA_REPORTS_PREFIX.rstrip("/"): 90}
+            "Events",
+            **{
+                REJECTED_PREFIX.rstrip("/"): 30,
+                DATA_REPORTS_PREFIX.rstrip("/"): 90,
+                BACKFILL_PREFIX.rstrip("/"): 30,
+            },
         )
         """What visitors did and what the shop sells."""
         self.recommendations_bucket = bucket(

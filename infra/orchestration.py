@@ -78,8 +78,8 @@ class OrchestrationStack(Stack):
         self, config: Config, data: DataStack, training: TrainingStack, api: ApiStack
     ) -> AirflowRole:
         role = AirflowRole(self, "Role", config=config, dags=data.dags_bucket, key=data.key)
-        role.let_export(data.events_bucket)
-        role.let_load(data.recommendations_bucket)
+        role.let_keep_events(data.events_bucket)
+        role.let_keep_versions(data.recommendations_bucket)
         role.let_train(training.role)
         role.allow("TryVersion", "lambda:InvokeFunction", on=[api.read.alias.function_arn])
         role.allow("TellPeople", "sns:Publish", on=[data.topic.topic_arn])

@@ -4,6 +4,7 @@ from aws_cdk import aws_iam, aws_kms, aws_s3
 from constructs import Construct
 
 from contract.s3_layout import (
+    BACKFILL_PREFIX,
     CATALOGUE_PREFIX,
     DATA_REPORTS_PREFIX,
     EVENTS_PREFIX,
@@ -40,27 +41,33 @@ class AirflowRole(ExplainedRole):
         self._allow_reading_dags(dags)
         self._allow_key(key)
 
-    def let_export(self, events: aws_s3.IBucket) -> None:
-        """Let tasks write events, and what they found wrong with them, and read the catalogue."""
+    def let_keep_events(self, events: aws_s3.IBucket) -> None:
+        """Let tasks bring events and catalogues into the bucket, and take deleted users out of it again."""
         self.allow(
             "WriteEvents",
             "s3:GetObject",
             "s3:PutObject",
             "s3:DeleteObject",
-            "s3:AbortMultipartUpload",
             on=objects(events, EVENTS_PREFIX, REJECTED_PREFIX, DATA_REPORTS_PREFIX),
-            why="Exports name their files by day and range, and take half-written ones away.",
+            why="Files are named by day and source, and go when they were half-written or replaced.",
         )
         self.allow(
-            "ReadCatalogue",
+            "WriteCatalogue",
             "s3:GetObject",
+            "s3:PutObject",
             on=objects(events, CATALOGUE_PREFIX),
-            why="Each version of the catalogue is loaded.",
+            why="A backfill brings a version of the catalogue; any version may be loaded.",
         )
-        self.allow("SeeEvents", "s3:ListBucket", on=[events.bucket_arn])
+        self.allow(
+            "ReadHistory",
+            "s3:GetObject",
+            on=objects(events, BACKFILL_PREFIX),
+            why="People name the files as they like.",
+        )
+        self._allow_looking(events, "Events")
 
-    def let_load(self, recommendations: aws_s3.IBucket) -> None:
-        """Let tasks read versions, and what trainings left beside them."""
+    def let_keep_versions(self, recommendations: aws_s3.IBucket) -> None:
+        """Let tasks load versions, take deleted users out of them, and delete old ones."""
         self.allow(
             "ReadVersions",
             "s3:GetObject",
@@ -69,7 +76,29 @@ class AirflowRole(ExplainedRole):
             ),
             why="Any version may be loaded again.",
         )
-        self.allow("SeeVersions", "s3:ListBucket", on=[recommendations.bucket_arn])
+        self.allow(
+            "RewriteVersions",
+            "s3:PutObject",
+            on=objects(recommendations, RECOMMENDATIONS_PREFIX),
+            why="A deleted user may be in any version; what one is called, its training says.",
+        )
+        self.allow(
+            "DeleteVersions",
+            "s3:DeleteObject",
+            on=objects(recommendations, RECOMMENDATIONS_PREFIX, GATES_PREFIX, MODEL_REPORTS_PREFIX),
+            why="Every version becomes old, and what was said of it.",
+        )
+        self._allow_looking(recommendations, "Versions")
+
+    def _allow_looking(self, bucket: aws_s3.IBucket, what: str) -> None:
+        """What is in a bucket, and what never came to be in it."""
+        self.allow(f"See{what}", "s3:ListBucket", "s3:ListBucketMultipartUploads", on=[bucket.bucket_arn])
+        self.allow(
+            f"Abort{what}",
+            "s3:AbortMultipartUpload",
+            on=objects(bucket, ""),
+            why="An upload that nobody ended may lie anywhere; no object is lost with it.",
+        )
 
     def let_train(self, training_role: aws_iam.IRole) -> None:
         """Let tasks start jobs that act as a role, follow them and stop them."""

@@ -60,7 +60,9 @@ def test_bad_rows_and_checkpoints_expire_by_themselves(templates: Templates) -> 
         for rule in bucket["Properties"]["LifecycleConfiguration"]["Rules"]
         if "Prefix" in rule
     }
-    assert prefixes == {"rejected/": 30, "data_reports/": 90, "checkpoints/": 14, "training-jobs/": 90}
+    assert prefixes == {
+        "rejected/": 30, "data_reports/": 90, "backfill/": 30, "checkpoints/": 14, "training-jobs/": 90
+    }  # fmt: skip
 
 
 def test_what_prod_holds_outlives_its_stack_and_what_dev_holds_does_not(templates: Templates) -> None:
