@@ -48,14 +48,15 @@ class Folder:
 
     def read(self, key: str) -> bytes:
         """The bytes of one file. Raises FileNotFoundError where there is none."""
-        with self.filesystem.open_input_stream(self.path(key)) as stream:
+        # Arrow would unpack what ends with .gz, and pack it when it is written.
+        with self.filesystem.open_input_stream(self.path(key), compression=None) as stream:
             return bytes(stream.read())
 
     def write(self, key: str, data: bytes) -> None:
         """Write one file whole; over an older one of that name it is replaced at once."""
         path = self.path(key)
         if not self._is_local:
-            with self.filesystem.open_output_stream(path) as stream:
+            with self.filesystem.open_output_stream(path, compression=None) as stream:
                 stream.write(data)
             return
         part = f"{path}.part"
@@ -67,7 +68,10 @@ class Folder:
         """Write one file as `write` does, with what `file` holds, however large it is."""
         path = self.path(key)
         if not self._is_local:
-            with file.open("rb") as source, self.filesystem.open_output_stream(path) as stream:
+            with (
+                file.open("rb") as source,
+                self.filesystem.open_output_stream(path, compression=None) as stream,
+            ):
                 shutil.copyfileobj(source, stream, _COPIED_AT_ONCE)
             return
         part = f"{path}.part"

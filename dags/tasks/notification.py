@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 
 import boto3
+import requests
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tasks.deployment import Deployment
@@ -12,6 +14,7 @@ from training.errors import UserError
 
 # SNS takes so many characters, and no line break.
 MAX_SUBJECT_LENGTH: Final = 100
+_SLACK_SECONDS: Final = 10
 
 
 class NotificationError(UserError):
@@ -94,11 +97,10 @@ def _tell_topic(deployment: Deployment, notification: Notification) -> bool:
 def _tell_slack(deployment: Deployment, notification: Notification) -> bool:
     if deployment.slack_webhook_secret is None:
         return False
-    from slack_sdk.webhook import WebhookClient  # noqa: PLC0415
-
     secrets = boto3.client("secretsmanager", region_name=deployment.region)
     url = secrets.get_secret_value(SecretId=deployment.slack_webhook_secret)["SecretString"]
-    answer = WebhookClient(url, timeout=10).send(text=f"*{notification.subject}*\n{notification.text}")
-    if answer.status_code != 200:
-        raise NotificationError(f"the webhook answered {answer.status_code} {answer.body[:200]}")
+    text = f"*{notification.subject}*\n{notification.text}"
+    answer = requests.post(url, json={"text": text}, timeout=_SLACK_SECONDS)
+    if answer.status_code != HTTPStatus.OK:
+        raise NotificationError(f"the webhook answered {answer.status_code} {answer.text[:200]}")
     return True

@@ -7,12 +7,12 @@ from typing import Any
 
 import boto3
 import pytest
-from tasks.deployment import Deployment
 from tasks.training_job import MAX_TRIES, Job, describe_failure, find_job, job_name, last_job, plan_training
 from twin.aws import running_aws
 from twin.s3 import REGION, aws_environment, create_bucket
 from twin.sagemaker.settings import TrainingSettings
 
+from tests.dags.deployments import deployment
 from training.errors import BadInputError
 from training.storage import Folder
 
@@ -50,22 +50,6 @@ def sagemaker(aws: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Any:
     for name, value in aws.items():
         monkeypatch.setenv(name, value)
     return boto3.client("sagemaker", region_name=REGION)
-
-
-def deployment(**values: Any) -> Deployment:
-    return Deployment.model_validate(
-        {
-            "stage": "local",
-            "region": REGION,
-            "prefix": "shop-local",
-            "events_uri": "s3://shop",
-            "recommendations_uri": "s3://shop",
-            "mlflow_tracking_uri": "http://127.0.0.1:9",
-            "database_url": "postgresql://127.0.0.1/shop",
-            "read_function": "api-read",
-            **values,
-        }
-    )
 
 
 def template() -> dict[str, Any]:
