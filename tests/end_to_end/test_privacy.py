@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,10 +24,12 @@ from lambdas.recommendations_api.settings import Settings
 from tests.lambdas.callers import Api, event, proxy_event
 from training.events import read_events
 from training.export_events import export_events
+from training.forget import forget_in_files, reached
+from training.forgetting.leftovers import REPLACED_MS
 from training.generate_shop import generate_shop
 from training.import_events import import_events
 from training.loader import load_version
-from training.publish import published_versions, read_manifest
+from training.publish import published_versions, read_lists, read_manifest
 from training.shop.simulation import ShopSettings
 from training.storage import Folder
 
@@ -40,15 +43,18 @@ HYPERPARAMETERS = {
     "threads": "1",
 }
 
-LEFT = {
-    "import": "files that were imported (CSV, JSON lines, Parquet)",
+UNTIL_MAINTENANCE = {
     "bucket/events/dt=": "S3, `events/dt=…/`",
     "bucket/rejected": "S3, `rejected/`",
     "bucket/recommendations": "S3, `recommendations/<version>/`",
+}
+"""Where a deletion reaches when the maintenance runs, and the row of the table that says so."""
+LEFT = {
+    "import": "files that were imported (CSV, JSON lines, Parquet)",
     "job/model": "S3, the training's `model/` folder (`model.tar.gz`)",
     "mlflow": "MLflow, model `recommender`",
 }
-"""Where a deletion does not reach yet, and the row of the table that says so."""
+"""Where a deletion does not reach, and the row of the table that says so."""
 
 
 @dataclass(frozen=True)
@@ -119,14 +125,28 @@ def test_after_a_deletion_the_user_is_only_where_the_documentation_says(
         stores = Stores(tmp_path, database, Folder("s3://mlflow-artifacts"))
 
         before = stores.places()
-        assert before == LEFT.keys() | {"postgres/recommendations", "postgres/events"}
+        at_once = {"postgres/recommendations", "postgres/events"}
+        assert before == LEFT.keys() | UNTIL_MAINTENANCE.keys() | at_once
         assert api.get(f"/v1/users/{WHO}").document["personal"]
 
         deleted = api.send(proxy_event("DELETE", f"/v1/users/{WHO}"))
         assert deleted.document == {"user_id": WHO, "lists": 2, "events": 3}
         export_events(database, bucket)
 
+        assert stores.places() == LEFT.keys() | UNTIL_MAINTENANCE.keys()
+        told = reached(bucket, WHO)
+        assert told is None
+
+        events = read_events(Folder(bucket.uri_of("events")))
+        now = round(time.time() * 1000)
+        for moment in (now, now + REPLACED_MS + 60_000):
+            forget_in_files(database, bucket, bucket, now_ms=moment)
         assert stores.places() == LEFT.keys()
+        told = reached(bucket, WHO)
+        assert told is not None
+        assert (told.unread_at, told.gone_at) == (now, now + REPLACED_MS + 60_000)
+        assert read_events(Folder(bucket.uri_of("events"))).equals(events)
+        assert WHO not in str([batch.to_pydict() for batch in lists_of(bucket, version)])
         assert not api.get(f"/v1/users/{WHO}").document["is_stored"]
         assert WHO not in str(run.to_dictionary())
         assert WHO not in set(read_events(Folder(bucket.uri_of("events")))["user_id"].to_pylist())
@@ -134,11 +154,27 @@ def test_after_a_deletion_the_user_is_only_where_the_documentation_says(
         api.environment.stop()
 
 
-@pytest.mark.parametrize("place", LEFT.values())
-def test_what_is_left_is_said_to_be_left(place: str) -> None:
+def row_of(place: str) -> list[str]:
+    """Place, what of a user, how a deletion gets there, by when."""
     rows = [line.split(" | ") for line in DOCUMENT.read_text().splitlines() if line.startswith("| ")]
     (row,) = [row for row in rows if row[0] == f"| {place}"]
-    assert "**not removed yet**" in row[2] or "**never**" in row[2]
+    return row
+
+
+@pytest.mark.parametrize("place", LEFT.values())
+def test_what_is_left_is_said_to_be_left(place: str) -> None:
+    assert "**not removed**" in row_of(place)[2] or "**never**" in row_of(place)[2]
+
+
+@pytest.mark.parametrize("place", UNTIL_MAINTENANCE.values())
+def test_what_the_maintenance_removes_is_said_to_be_removed_by_it(place: str) -> None:
+    assert "**" not in row_of(place)[2]
+    assert "the next maintenance" in row_of(place)[3]
+
+
+def lists_of(bucket: Folder, version: str) -> Iterator[pa.RecordBatch]:
+    """Those of a version, each file checked against the manifest."""
+    return read_lists(bucket, read_manifest(bucket, version))
 
 
 def import_shop(folder: Path, bucket: Folder) -> int:
