@@ -52,23 +52,29 @@ class TrainOperator(SageMakerTrainingOperator):
         return self._result(job.name)
 
     def execute_complete(
-        self, context: Mapping[str, Any], event: dict[str, Any] | None = None
+        self,
+        context: Mapping[str, Any],  # noqa: ARG002 - Airflow's
+        event: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Read what became of the job."""
-        return self._result(super().execute_complete(context, event)["Training"]["TrainingJobName"])
+        if event is None or event.get("status") != "success":
+            raise AirflowException(self._why_it_failed())
+        return self._result(str(event["job_name"]))
 
     def resume_execution(
         self, next_method: str, next_kwargs: dict[str, Any] | None, context: Mapping[str, Any]
     ) -> Any:
         """Go on after the wait; where that failed, say what SageMaker says."""
-        from tasks.training_job import describe_failure, last_job  # noqa: PLC0415
-
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferralError as error:
-            job = last_job(self.hook.conn, self.request["TrainingJobName"])
-            description = self.hook.describe_training_job(job.name)
-            raise AirflowException(describe_failure(description)) from error
+            raise AirflowException(self._why_it_failed()) from error
+
+    def _why_it_failed(self) -> str:
+        from tasks.training_job import describe_failure, last_job  # noqa: PLC0415
+
+        job = last_job(self.hook.conn, self.request["TrainingJobName"])
+        return describe_failure(self.hook.describe_training_job(job.name))
 
     def _follow(self, name: str) -> None:
         from airflow.providers.amazon.aws.triggers.sagemaker import SageMakerTrigger  # noqa: PLC0415

@@ -1,8 +1,11 @@
 """Runs one DAG once, without a scheduler: a program of Airflow's environment, which knows nothing of ours.
 
-Standard input is a JSON object: `dag`, `file`, `conf`, and `run_after`, ISO 8601, or null. Airflow's own log
-goes to standard error; standard output is a JSON object: `state`, and for each of `tasks`, `name`, `state`,
-`try_number`, `started`, `ended`, `result`.
+Standard input is a JSON object: `dag`, `file`, `conf`; `run_after`, ISO 8601, or null; `again`, whether each
+task is run once more when all are done. Airflow's own log goes to standard error. Standard output is a JSON
+object: `run_id`, `state`; of each of `tasks`, `name`, `state`, `try_number`, `started`, `ended`, `result`.
+
+`dag.test()` is not quite a worker and a triggerer. What those do for callbacks and for triggers that fail is
+done here.
 """
 
 import json
@@ -20,12 +23,16 @@ def main() -> None:
     from airflow.dag_processing.dagbag import DagBag  # noqa: PLC0415
 
     tell_callbacks_why()
+    resume_where_triggers_fail()
     bag = DagBag(asked["file"], include_examples=False)
     if bag.import_errors:
         sys.exit("\n".join(bag.import_errors.values()))
     after = datetime.fromisoformat(asked["run_after"]) if asked["run_after"] else None
     # As a run that somebody asks for: it has a moment after which it runs, and no logical date.
-    run = bag.dags[asked["dag"]].test(run_conf=asked["conf"], logical_date=None, run_after=after)
+    dag = bag.dags[asked["dag"]]
+    run = dag.test(run_conf=asked["conf"], logical_date=None, run_after=after)
+    if asked.get("again"):
+        run_again(dag, run)
     json.dump({"run_id": run.run_id, "state": str(run.state), "tasks": tasks(run)}, answer)
 
 
@@ -40,6 +47,40 @@ def tell_callbacks_why() -> None:
         finalize(ti, state, context, log, error)
 
     task_runner.finalize = with_exception
+
+
+def resume_where_triggers_fail() -> None:
+    """Give a task whose trigger failed an event that says so: `dag.test()` would end it then and there."""
+    from airflow.sdk.definitions import dag  # noqa: PLC0415
+    from airflow.triggers.base import TriggerEvent  # noqa: PLC0415
+
+    run_inline = dag._run_inline_trigger  # noqa: SLF001
+
+    def with_event(trigger: Any, instance: Any) -> Any:
+        try:
+            return run_inline(trigger, instance)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the task hears it
+            return TriggerEvent({"status": "error", "message": str(error)})
+
+    dag._run_inline_trigger = with_event  # noqa: SLF001
+
+
+def run_again(dag: Any, run: Any) -> None:
+    """Run each task once more, as it is when somebody clears it and nothing else."""
+    from airflow.sdk.definitions.dag import _run_task  # noqa: PLC0415
+    from airflow.utils.session import create_session  # noqa: PLC0415
+
+    for name in dag.task_dict:
+        with create_session() as session:
+            instance = run.get_task_instance(name, session=session)
+            if str(instance.state) == "skipped":
+                continue
+            instance.try_number += 1
+            instance.state = "scheduled"
+        with create_session() as session:
+            _run_task(
+                ti=run.get_task_instance(name, session=session), task=dag.task_dict[name], run_triggerer=True
+            )
 
 
 def tasks(run: Any) -> list[dict[str, Any]]:
