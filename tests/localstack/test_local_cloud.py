@@ -38,11 +38,11 @@ class Cloud:
             text=True,
         )
 
-    def run(self, command: str) -> str:
-        """What it said; it has to succeed."""
+    def run(self, command: str, *, status: int = 0) -> str:
+        """What it said; that is its status."""
         process = self.start(command)
         said, _ = process.communicate()
-        assert process.returncode == 0, said
+        assert process.returncode == status, said
         return said
 
     def up(self) -> Parts:
@@ -101,8 +101,10 @@ def cloud(installed: None, tmp_path: Path) -> Iterator[Cloud]:
 def test_where_localstack_is_killed_everything_else_ends_with_it(cloud: Cloud) -> None:
     cloud.up()
     assert len(cloud.processes()) > 4
+    assert cloud.run("call", status=1) == "local: nothing is deployed: `make local-deploy` does it\n"
     cloud.kill_localstack()
     until(lambda: not cloud.left())
+    assert cloud.run("call", status=1) == "local: the local cloud is not up: `make local-up` starts it\n"
     assert cloud.run("down").strip() == "nothing is running"
 
 

@@ -32,9 +32,8 @@ README = Path(__file__).parents[2] / "localstack/README.md"
 
 @contextlib.contextmanager
 def connected(deployment: Deployment) -> Iterator[Api]:
-    api = Api(deployment.api_url())
-    yield api
-    api.close()
+    with contextlib.closing(Api(deployment.api_url())) as api:
+        yield api
 
 
 def until(is_so: Callable[[], bool]) -> None:
@@ -129,7 +128,8 @@ def test_a_swap_of_versions_is_seen_at_once(deployment: Deployment, version: str
 
         def told() -> tuple[str, str]:
             recommended = json.loads(api.send(get("/v1/users/u0/recommendations"), key)[1])
-            return recommended["model_version"], json.loads(api.send(get("/v1/model"), key)[1])["version"]
+            (variant,) = json.loads(api.send(get("/v1/model"), key)[1])["variants"]
+            return recommended["model_version"], variant["model_version"]
 
         assert told() == (version, version)
         load_version(url, Folder(tmp_path), "swapped")

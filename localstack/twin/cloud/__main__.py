@@ -41,10 +41,8 @@ from twin.processes import Server, require_free
 from twin.story import Story
 
 PORT = 4566
-_ERRORS = (
-    *(AlreadyRunningError, CallError, DeploymentError, MissingProgramError),
-    *(NotDeployedError, NotUpError, SeedError, ServerError),
-)
+_NOT_BEGUN = (AlreadyRunningError, NotDeployedError, NotUpError)
+_FAILED = (CallError, DeploymentError, MissingProgramError, SeedError, ServerError)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -58,7 +56,10 @@ def main(arguments: list[str] | None = None) -> int:
         return start_kept([sys.executable, "-m", "twin.cloud", *(arguments or sys.argv[1:]), "--kept"])
     try:
         _COMMANDS[given.command](folder, given.port, story)
-    except _ERRORS as error:
+    except _NOT_BEGUN as error:
+        console.print(f"local: {error}", highlight=False, markup=False)
+        return 1
+    except _FAILED as error:
         console.print(f"local: failed at the step '{story.current}': {error}", highlight=False, markup=False)
         console.print(f"local: logs are in {folder / 'logs'}", highlight=False, markup=False)
         return 1
@@ -165,6 +166,7 @@ def _deploy(parts: Parts, story: Story) -> Deployment:
     totals = {each: sum(kinds.values()) for each, kinds in counted(deployment.resources).items()}
     told = ", ".join(f"{count} {each}" for each, count in totals.items())
     story.say(f"{len(deployment.stacks)} stacks with {sum(totals.values())} resources: {told}")
+    story.say("which is which, and what that means, is in localstack/README.md")
     story.say(f"the API: {deployment.api_url()}; its key: {deployment.api_key()}")
     return deployment
 
