@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -67,22 +67,33 @@ def require_airflow() -> None:
 class Airflow:
     """A home of Airflow: its database, its logs, and how tasks see the world."""
 
-    def __init__(self, home: Path, *, deployment: Path, environment: Mapping[str, str]) -> None:
-        """`deployment` holds `deployment.json`; `environment` leads AWS clients to what runs here."""
+    def __init__(
+        self,
+        home: Path,
+        *,
+        deployment: Path,
+        environment: Mapping[str, str],
+        code: Sequence[Path] = (DAGS, PROJECT),
+    ) -> None:
+        """`deployment` holds `deployment.json`; `environment` leads AWS clients to what runs here.
+
+        Of the folders of `code` the first one has the DAGs.
+        """
         self.home = home
+        self.dags = code[0]
         home.mkdir(parents=True, exist_ok=True)
         self.log = home / "airflow.log"
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "AIRFLOW"))},
             **environment,
             "AIRFLOW_HOME": str(home),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.database}",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             "PATH": os.pathsep.join([str(PYTHON.parent), os.environ.get("PATH", os.defpath)]),
             # On MWAA, too, the folder of the DAGs is on the path, and ours lie in it.
-            "PYTHONPATH": os.pathsep.join([str(DAGS), str(PROJECT)]),
+            "PYTHONPATH": os.pathsep.join(map(str, code)),
             "SHOP_DEPLOYMENT": str(deployment),
             "SHOP_RETRY_SECONDS": "1",
             "SHOP_CHECK_SECONDS": "1",
@@ -118,18 +129,20 @@ class Airflow:
         conf: Mapping[str, Any] | None = None,
         *,
         run_after: str | None = None,
+        again: bool = False,
         on_task: Callable[[str, str], object] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Run:
-        """Run a DAG once, in this moment. `on_task` hears each task's name and state as it ends.
+        """Run a DAG once, in this moment, and with `again` each of its tasks a second time afterwards.
 
-        Raises RunError where the run could not be made.
+        `on_task` hears each task's name and state as it ends. Raises RunError where the run could not be made.
         """
         asked = {
             "dag": dag,
-            "file": str(DAGS / f"{dag}.py"),
+            "file": str(self.dags / f"{dag}.py"),
             "conf": dict(conf or {}),
             "run_after": run_after,
+            "again": again,
         }
         process = self.start(asked, environment=environment)
         watcher = _Watcher(self.database, on_task) if on_task else None

@@ -19,7 +19,9 @@ class LambdaApi:
 
     def __init__(self, functions: Mapping[str, Function]) -> None:
         """`functions` by the name, or the ARN, that clients invoke."""
-        handler = type("Handler", (_Handler,), {"functions": functions})
+        self.invoked: list[str] = []
+        """What clients invoked, by the name that they gave, in that order."""
+        handler = type("Handler", (_Handler,), {"functions": functions, "invoked": self.invoked})
         self._server = ThreadingHTTPServer((LOOPBACK, 0), handler)
         self._server.daemon_threads = True
         self.url = f"http://{LOOPBACK}:{self._server.server_port}"
@@ -40,17 +42,20 @@ class LambdaApi:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     functions: Mapping[str, Function]
+    invoked: list[str]
 
     def do_POST(self) -> None:
         """Invoke a function synchronously."""
         payload = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         match = _INVOKE.fullmatch(self.path)
-        function = self.functions.get(unquote(match[1])) if match else None
+        name = unquote(match[1]) if match else ""
+        function = self.functions.get(name)
         if function is None:
             self._answer(
                 404, b'{"Type":"User","Message":"Function not found"}', error="ResourceNotFoundException"
             )
             return
+        self.invoked.append(name)
         try:
             result = function.invoke(payload)
         except ExecutorError as error:

@@ -30,6 +30,8 @@ PROJECT = Path(__file__).parents[3]
 HANDLER = "lambdas.recommendations_api.handler.handler"
 READ_FUNCTION = f"arn:aws:lambda:{REGION}:000000000000:function:shop-local-api-read:live"
 PREFIX = "shop-local"
+AIRFLOW_KEY = "airflow"
+"""The access key by which tasks call AWS."""
 EVENTS, RECOMMENDATIONS, ARTIFACTS = "shop-events", "shop-recommendations", "mlflow-artifacts"
 _TOPIC, _QUEUE = "alarms", "told"
 
@@ -55,7 +57,9 @@ class Shop:
     servers: Servers
     database_url: str
     environment: dict[str, str]
-    """Leads AWS clients to what runs here."""
+    """Leads AWS clients to what runs here; theirs are the tasks."""
+    invoked: list[str]
+    """The functions that tasks have invoked, by the name or the ARN that they gave."""
     function: Function
     deployment: dict[str, Any]
     _queue_url: str
@@ -86,12 +90,13 @@ class Shop:
         """A client of boto3 for what runs here."""
         # Every service has an overload of its own; this is for any.
         make: Any = boto3.client
+        ours = aws_environment(self.servers.aws_endpoint)
         return make(
             service,
             endpoint_url=self.servers.aws_endpoint,
             region_name=REGION,
-            aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
+            aws_access_key_id=ours["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=ours["AWS_SECRET_ACCESS_KEY"],
         )
 
     def change(self, **values: Any) -> None:
@@ -102,12 +107,19 @@ class Shop:
 
 
 @contextlib.contextmanager
-def running_servers(folder: Path, *, training: TrainingSettings | None = None) -> Iterator[Servers]:
-    """Start them on free ports; stop them in the other order. Logs go to `folder/logs`."""
+def running_servers(
+    folder: Path, *, training: TrainingSettings | None = None, requests: Path | None = None
+) -> Iterator[Servers]:
+    """Start them on free ports; stop them in the other order. Logs go to `folder/logs`.
+
+    `requests` is a file that takes each request to AWS, as JSON.
+    """
     logs = folder / "logs"
     with contextlib.ExitStack() as stack:
         database_server, _ = stack.enter_context(start_postgres(log=logs / "postgres.log"))
-        endpoint = stack.enter_context(running_aws(log=logs / "aws.log", training=training))
+        endpoint = stack.enter_context(
+            running_aws(log=logs / "aws.log", training=training, requests=requests)
+        )
         aws = aws_environment(endpoint)
         create_bucket(aws, ARTIFACTS)
         mlflow_uri = stack.enter_context(
@@ -170,7 +182,13 @@ def open_shop(
                 folder=folder,
                 servers=servers,
                 database_url=database_url,
-                environment={**aws, "AWS_ENDPOINT_URL_LAMBDA": invoke.url},
+                environment={
+                    **aws,
+                    # So that what tasks ask for can be told from what trainings and MLflow do.
+                    "AWS_ACCESS_KEY_ID": AIRFLOW_KEY,
+                    "AWS_ENDPOINT_URL_LAMBDA": invoke.url,
+                },
+                invoked=invoke.invoked,
                 function=function,
                 deployment={},
                 _queue_url="",
@@ -221,6 +239,7 @@ def _described(shop: Shop, buckets: Mapping[str, str]) -> Shop:
         servers=servers,
         database_url=shop.database_url,
         environment=shop.environment,
+        invoked=shop.invoked,
         function=shop.function,
         deployment=shop.deployment,
         _queue_url=queue_url,
