@@ -24,8 +24,8 @@ def running_aws(
     """The endpoint of empty services that end with the block, the training jobs among them.
 
     Jobs reach AWS at this endpoint. `elsewhere` has variables for what is at another, such as
-    AWS_ENDPOINT_URL_S3; `twin.sagemaker` tells what of SageMaker is real. `requests` is a file that takes each
-    request, as JSON, by moto's recorder.
+    AWS_ENDPOINT_URL_S3; `twin.sagemaker` tells what of SageMaker is real. `requests` is a file that takes
+    each request, as JSON, by moto's recorder.
     """
     port = port or free_port()
     endpoint = f"http://{LOOPBACK}:{port}"

@@ -135,7 +135,8 @@ class Airflow:
     ) -> Run:
         """Run a DAG once, in this moment, and with `again` each of its tasks a second time afterwards.
 
-        `on_task` hears each task's name and state as it ends. Raises RunError where the run could not be made.
+        `on_task` hears each task's name and state as it ends. Raises RunError where the run could not be
+        made.
         """
         asked = {
             "dag": dag,
