@@ -1,13 +1,12 @@
 """What the DAG `backfill` does, without Airflow."""
 
 import json
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 from tasks.backfill import Understanding, import_history
 from tasks.deployment import Deployment
 
+from tests.dags.deployments import deployment as deployment_of
 from training.errors import BadInputError, TooLittleDataError
 from training.events import read_events
 from training.storage import Folder
@@ -25,27 +24,9 @@ HOW = Understanding(
 
 
 @pytest.fixture
-def make(bucket: str) -> Callable[..., Deployment]:
-    def deployment(**changes: Any) -> Deployment:
-        given = {
-            "stage": "dev",
-            "region": "us-east-1",
-            "prefix": "shop-dev",
-            "events_uri": f"s3://{bucket}",
-            "recommendations_uri": f"s3://{bucket}",
-            "mlflow_tracking_uri": "http://127.0.0.1:1",
-            "database_url": "postgresql://127.0.0.1:1/none",
-            "read_function": "shop-dev-read",
-        }
-        return Deployment.model_validate({**given, **changes})
-
-    return deployment
-
-
-@pytest.fixture
-def deployment(make: Callable[..., Deployment]) -> Deployment:
+def deployment(bucket: str) -> Deployment:
     """With history and a catalogue in its bucket."""
-    made = make()
+    made = deployment_of(events_uri=f"s3://{bucket}")
     made.events.write("backfill/2025/events.csv", EVENTS)
     made.events.write("backfill/items.csv", ITEMS)
     return made

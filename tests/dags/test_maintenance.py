@@ -21,6 +21,7 @@ from tasks.uploads import abort_uploads
 from twin.dags.airflow_home import Airflow
 from twin.s3 import aws_environment
 
+from tests.dags.deployments import deployment as deployment_of
 from tests.training.posted import ENSURE_TODAY, exported, post
 from tests.training.published import manifest, publish, rows_of, table
 from training.errors import BadInputError, DatabaseError
@@ -32,7 +33,7 @@ from training.tombstones import delete_user
 
 ROOT = Path(__file__).parents[2]
 AIRFLOW = ROOT / "build/airflow"
-NOWHERE = "http://127.0.0.1:1"
+NOWHERE = deployment_of().mlflow_tracking_uri
 Make = Callable[..., Deployment]
 
 
@@ -41,17 +42,8 @@ def deployment(bucket: str, database: str) -> Make:
     """Makes one of a real bucket and a real database."""
 
     def make(**changes: Any) -> Deployment:
-        given = {
-            "stage": "dev",
-            "region": "us-east-1",
-            "prefix": "shop-dev",
-            "events_uri": f"s3://{bucket}",
-            "recommendations_uri": f"s3://{bucket}",
-            "mlflow_tracking_uri": NOWHERE,
-            "database_url": database,
-            "read_function": "shop-dev-read",
-        }
-        return Deployment.model_validate({**given, **changes})
+        uris = {"events_uri": f"s3://{bucket}", "recommendations_uri": f"s3://{bucket}"}
+        return deployment_of(**{**uris, "database_url": database, **changes})
 
     return make
 
@@ -97,13 +89,14 @@ def test_results_can_be_handed_on(used: Deployment) -> None:
 
 def test_a_database_out_of_reach_is_told_by_each_part_that_needs_it(deployment: Make) -> None:
     lost = deployment(database_url="postgresql://127.0.0.1:1/none")
-    for part in (
+    parts: list[Callable[[], Any]] = [
         lambda: retire_versions(lost, keep=3),
         lambda: drop_events(lost, keep_days=30),
         lambda: forget_deleted_users(lost),
         lambda: delete_versions(lost, keep_days=90, keep=3),
         lambda: delete_old_runs(lost, keep_days=90),
-    ):
+    ]
+    for part in parts:
         with pytest.raises(DatabaseError, match="can't be reached"):
             part()
 
@@ -238,8 +231,6 @@ from tasks.deployment import Deployment
 from tasks.maintenance import delete_versions, drop_events, forget_deleted_users, retire_versions
 from tasks.mlflow_retention import MlflowError, delete_old_runs
 from tasks.uploads import abort_uploads
-from twin.dags.airflow_home import Airflow
-from twin.s3 import aws_environment
 
 deployment = Deployment.model_validate_json(sys.argv[1])
 try:
