@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,19 +42,31 @@ def running_pushgateway(*, log: Path, port: int | None = None) -> Iterator[str]:
 
 @contextlib.contextmanager
 def running_prometheus(
-    *, pushgateway_url: str, folder: Path, log: Path, port: int | None = None
+    *, pushgateway_url: str, folder: Path, log: Path, port: int | None = None, interval: str | None = None
 ) -> Iterator[str]:
-    """The URL of a Prometheus with this repository's configuration, scraping the given pushgateway.
+    """The URL of a Prometheus with this repository's configuration and rules, scraping the given pushgateway.
 
-    Raises MissingProgramError where there is none.
+    It scrapes and works rules out every `interval`, such as `1s`; None leaves it as it is configured. Raises
+    MissingProgramError where there is none.
     """
     program = find_program(PROMETHEUS)
     if program is None:
         raise MissingProgramError("there is no prometheus on this machine: install the package prometheus")
     port = port or free_port()
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "rules").mkdir(parents=True, exist_ok=True)
     config = folder / "prometheus.yml"
-    config.write_text(_config(f"{LOOPBACK}:{port}", pushgateway_url.removeprefix("http://")))
+    for source in (CONFIG, *CONFIG.parent.glob("rules/*.yml")):
+        text = source.read_text()
+        for deployed, here in (
+            ('"pushgateway:9091"', f'"{pushgateway_url.removeprefix("http://")}"'),
+            ('"127.0.0.1:9090"', f'"{LOOPBACK}:{port}"'),
+            # There is nobody to send alerts to.
+            ('"127.0.0.1:9093"', ""),
+        ):
+            text = text.replace(deployed, here)
+        if interval is not None:
+            text = re.sub(r"(interval: )\w+$", rf"\g<1>{interval}", text, flags=re.MULTILINE)
+        (folder / source.relative_to(CONFIG.parent)).write_text(text)
     command: list[str | Path] = [
         program,
         f"--config.file={config}",
@@ -64,16 +77,3 @@ def running_prometheus(
         url = f"http://{LOOPBACK}:{port}"
         server.wait_until(lambda: answers(f"{url}/-/ready"), timeout=60)
         yield url
-
-
-def _config(prometheus: str, pushgateway: str) -> str:
-    """The repository's configuration with this machine's addresses, and nobody to send alerts to."""
-    text = CONFIG.read_text()
-    for deployed, here in (
-        ("rules/*.yml", f"{CONFIG.parent}/rules/*.yml"),
-        ('"pushgateway:9091"', f'"{pushgateway}"'),
-        ('"127.0.0.1:9090"', f'"{prometheus}"'),
-        ('"127.0.0.1:9093"', ""),
-    ):
-        text = text.replace(deployed, here)
-    return text
