@@ -87,7 +87,7 @@ def import_history() -> dict[str, Any]:
 )
 def backfill() -> None:
     """One import."""
-    import_history() >> tell_people().as_teardown() >> push_metrics().as_teardown()
+    import_history() >> push_metrics().as_teardown() >> tell_people().as_teardown()
 
 
 backfill()

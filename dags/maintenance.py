@@ -120,9 +120,9 @@ def maintenance() -> None:
         delete_runs(),
         abort_uploads(),
     ]
-    told = tell_people().as_teardown()
-    parts >> told
-    told >> push_metrics().as_teardown()
+    pushed = push_metrics().as_teardown()
+    parts >> pushed
+    pushed >> tell_people().as_teardown()
 
 
 maintenance()
