@@ -15,7 +15,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
-STOP_TIMEOUT_SECONDS = 60
+STOP_TIMEOUT_SECONDS = 180
+"""A busy disk takes most of a minute to delete LocalStack's files."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
