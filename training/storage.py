@@ -85,7 +85,12 @@ class Folder:
 
     def delete(self, key: str) -> None:
         """Delete one file. Raises FileNotFoundError where there is none."""
+        # In S3 Arrow then writes an empty object that stands for the folder; listings pass over it.
         self.filesystem.delete_file(self.path(key))
+
+    def delete_folder(self, prefix: str) -> None:
+        """Delete all that lies below `prefix`, a folder's name that ends with `/`, and what stands for it."""
+        self.filesystem.delete_dir(self.path(prefix).rstrip("/"))
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """The keys of all files below `prefix`, a folder's name that ends with `/`, sorted."""

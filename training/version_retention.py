@@ -91,8 +91,7 @@ def _delete_old(
 def _delete(folder: Folder, version: str) -> None:
     # Without its manifest it is no version; what a crash leaves then, `training.forget` sweeps up.
     folder.delete(manifest_key(version))
-    for key in list(folder.list(version_prefix(version))):
-        folder.delete(key)
+    folder.delete_folder(version_prefix(version))
 
 
 def _old_reports(folder: Folder, in_use: set[str], oldest_ms: int) -> Iterator[str]:

@@ -88,6 +88,9 @@ class AirflowRole(ExplainedRole):
             on=objects(recommendations, RECOMMENDATIONS_PREFIX, GATES_PREFIX, MODEL_REPORTS_PREFIX),
             why="Every version becomes old, and what was said of it.",
         )
+        reports = objects(recommendations, GATES_PREFIX, MODEL_REPORTS_PREFIX)
+        # Whoever deletes by Arrow writes an empty object in the folder's name afterwards.
+        self.allow("MarkFolders", "s3:PutObject", on=[folder.removesuffix("*") for folder in reports])
         self._allow_looking(recommendations, "Versions")
 
     def _allow_looking(self, bucket: aws_s3.IBucket, what: str) -> None:

@@ -353,6 +353,7 @@ JOBS = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:training-job"
         ("s3:DeleteObject", "arn:aws:s3:::recommendations/gates/1.json", True),
         ("s3:DeleteObject", "arn:aws:s3:::recommendations/model_reports/1.html", True),
         ("s3:PutObject", "arn:aws:s3:::recommendations/gates/1.json", False),
+        ("s3:PutObject", "arn:aws:s3:::recommendations/gates/", True),
         ("s3:PutObject", "arn:aws:s3:::recommendations/training-jobs/1/output/model.tar.gz", False),
         ("s3:DeleteObject", "arn:aws:s3:::recommendations/training-jobs/1/output/model.tar.gz", False),
         ("s3:AbortMultipartUpload", "arn:aws:s3:::recommendations/anything", True),

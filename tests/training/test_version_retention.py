@@ -4,6 +4,7 @@ import json
 import time
 from typing import Any
 
+import boto3
 import pytest
 
 from contract.s3_layout import gate_key, manifest_key, model_report_key, version_prefix
@@ -54,10 +55,8 @@ def test_what_a_crash_left_of_a_version_is_no_version(database: str, versions: F
         pass
 
     class Crashing(Folder):
-        def delete(self, key: str) -> None:
-            if not key.endswith("manifest.json"):
-                raise CrashError
-            super().delete(key)
+        def delete_folder(self, prefix: str) -> None:
+            raise CrashError(prefix)
 
     with pytest.raises(CrashError):
         delete_old_versions(database, Crashing(versions.uri), keep=1)
@@ -79,6 +78,16 @@ def test_without_postgres_nothing_is_deleted(versions: Folder) -> None:
     with pytest.raises(DatabaseError):
         delete_old_versions("postgresql://127.0.0.1:1/none", versions, keep=1)
     assert list(versions.list()) == before
+
+
+def test_in_s3_nothing_is_left_of_a_version_either(database: str, bucket: str) -> None:
+    folder = Folder(f"s3://{bucket}")
+    publish(folder, "v1", "v2")
+    folder.write(gate_key("v1"), b"{}")
+    delete_old_versions(database, folder, keep=1, now_ms=round(time.time() * 1000) + 91 * DAY_MS)
+    there = boto3.client("s3").list_objects_v2(Bucket=bucket)["Contents"]
+    kept = {f"recommendations/v2/{name}" for name in ("manifest.json", "lists-00000.parquet")}
+    assert {each["Key"] for each in there} == kept | {"recommendations/", "gates/"}
 
 
 def test_no_days_are_refused(database: str, versions: Folder) -> None:
