@@ -18,10 +18,15 @@ from tasks.deployment import Deployment
 from tasks.maintenance import delete_versions, drop_events, forget_deleted_users, retire_versions
 from tasks.mlflow_retention import MlflowError, delete_old_runs
 from tasks.uploads import abort_uploads
-from twin.dags.airflow_home import Airflow
-from twin.s3 import aws_environment
+from twin.aws import running_aws
+from twin.dags.airflow_home import PROJECT, PYTHON, Airflow
+from twin.s3 import aws_environment, create_bucket
 
+from contract.s3_layout import gate_key, model_report_key
+from tests.dags.aws_calls import requests_of
 from tests.dags.deployments import deployment as deployment_of
+from tests.infra.conftest import Templates
+from tests.infra.deployed import Permissions
 from tests.training.posted import ENSURE_TODAY, exported, post
 from tests.training.published import manifest, publish, rows_of, table
 from training.errors import BadInputError, DatabaseError
@@ -30,10 +35,15 @@ from training.loader import load_version
 from training.publish import publish_version
 from training.storage import Folder
 from training.tombstones import delete_user
+from training.version_retention import delete_old_versions
 
-ROOT = Path(__file__).parents[2]
-AIRFLOW = ROOT / "build/airflow"
+needs_airflow = pytest.mark.skipif(
+    not PYTHON.exists(), reason="Airflow is not installed: `make build/airflow/installed` does it"
+)
 NOWHERE = deployment_of().mlflow_tracking_uri
+HISTORY = b"user_id,item_id,event_type,timestamp\nu7,i1,purchase,2025-01-01T00:00:00Z\n"
+URIS = {"events_uri": "s3://events", "recommendations_uri": "s3://recommendations"}
+"""As the templates' permissions name the buckets."""
 Make = Callable[..., Deployment]
 
 
@@ -51,7 +61,11 @@ def deployment(bucket: str, database: str) -> Make:
 @pytest.fixture
 def used(deployment: Make, database: str) -> Deployment:
     """One with versions, events of an old and of a new day, and a deleted user in all of them."""
-    made = deployment()
+    return fill(deployment(), database)
+
+
+def fill(made: Deployment, database: str) -> Deployment:
+    """Use a deployment for a while."""
     publish(made.recommendations, "v1", "v2", "v3")
     for version in ("v1", "v2", "v3"):
         load_version(database, made.recommendations, version)
@@ -249,19 +263,14 @@ print(json.dumps({
 """
 
 
-@pytest.mark.skipif(
-    not (AIRFLOW / "installed").exists(), reason="make build/airflow/installed makes Airflow's environment"
-)
+@needs_airflow
 def test_the_bodies_run_in_airflow_s_environment(used: Deployment) -> None:
-    used.events.write(
-        "backfill/shop.csv",
-        b"user_id,item_id,event_type,timestamp\nu7,i1,purchase,2025-01-01T00:00:00Z\n",
-    )
+    used.events.write("backfill/shop.csv", HISTORY)
     ended = subprocess.run(
-        [AIRFLOW / "bin/python", "-c", BODIES, used.model_dump_json()],
+        [PYTHON, "-c", BODIES, used.model_dump_json()],
         env={
             **os.environ,
-            "PYTHONPATH": f"{ROOT / 'dags'}:{ROOT}",
+            "PYTHONPATH": f"{PROJECT / 'dags'}:{PROJECT}",
             "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
             "MLFLOW_DISABLE_TELEMETRY": "true",
         },
@@ -280,30 +289,49 @@ def test_the_bodies_run_in_airflow_s_environment(used: Deployment) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not (AIRFLOW / "installed").exists(), reason="make build/airflow/installed makes Airflow's environment"
-)
-def test_a_part_that_fails_keeps_none_of_the_others_and_the_run_fails(
-    used: Deployment, s3_server: str, tmp_path: Path
+@needs_airflow
+def test_a_part_that_fails_keeps_none_of_the_others_and_airflow_s_role_suffices(
+    database: str, templates: Templates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "deployment.json").write_text(used.model_dump_json())
-    airflow = Airflow(
-        tmp_path / "airflow",
-        deployment=tmp_path,
-        environment={**aws_environment(s3_server), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"},
-    )
-    airflow.migrate()
-    run = airflow.run("maintenance", {"keep_versions": 1})
-    assert run.state == "failed"
-    failed = {name for name, state in run.states.items() if state != "success"}
-    assert failed == {"delete_runs"}  # there is no MLflow
-    assert run.results["forget_deleted_users"]["events"] == 1
-    assert run.results["retire_versions"]["kept"] == ["v3"]
+    requests = tmp_path / "requests.json"
+    with running_aws(log=tmp_path / "aws.log", requests=requests) as endpoint:
+        ours = aws_environment(endpoint)
+        for name, value in ours.items():
+            monkeypatch.setenv(name, value)
+        for bucket in ("events", "recommendations"):
+            create_bucket(ours, bucket)
+        used = fill(deployment_of(**URIS, database_url=database), database)
+        used.events.write("backfill/events/shop.csv", HISTORY)
+        used.events.write("backfill/items.csv", b"item_id,category_id\ni1,c1\n")
+        begin_upload("events", "catalogue/1")
+        begin_upload("recommendations", "training-jobs/1")
+        (tmp_path / "deployment.json").write_text(used.model_dump_json())
+        airflow = Airflow(
+            tmp_path / "airflow",
+            deployment=tmp_path,
+            environment={**ours, "AWS_ACCESS_KEY_ID": "airflow", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"},
+        )
+        airflow.migrate()
+        kept = airflow.run("maintenance", {"keep_versions": 1})
+        imported = airflow.run(
+            "backfill", {"sources": ["backfill/events/"], "catalogue": ["backfill/items.csv"]}
+        )
+        # What becomes old by its time in the bucket alone, no run of today can meet.
+        used.recommendations.write(gate_key("refused"), b"{}")
+        used.recommendations.write(model_report_key("refused"), b"<p>")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "airflow")
+        later = round(LATER.timestamp() * 1000)
+        assert delete_old_versions(database, used.recommendations, now_ms=later).reports == 2
 
-    used.events.write(
-        "backfill/shop.csv",
-        b"user_id,item_id,event_type,timestamp\nu7,i1,purchase,2025-01-01T00:00:00Z\n",
-    )
-    run = airflow.run("backfill")
-    assert run.state == "success"
-    assert run.results["import_history"]["events"] == 1
+    assert kept.state == "failed"
+    assert {name for name, state in kept.states.items() if state != "success"} == {"delete_runs"}
+    assert kept.results["forget_deleted_users"]["versions"] >= 1
+    assert kept.results["retire_versions"]["kept"] == ["v3"]
+    assert kept.results["abort_uploads"]["aborted"] == {"events": 1, "recommendations": 1}
+    assert imported.state == "success"
+    assert imported.results["import_history"]["events"] == 1
+
+    role = Permissions(templates["prod"]["orchestration"], "Role")
+    calls = {call for request in requests_of("airflow", requests) for call in request.calls}
+    assert {"s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"} <= {call.action for call in calls}
+    assert {call for call in calls if not role.allow(*call)} == set()
