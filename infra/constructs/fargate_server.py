@@ -127,10 +127,15 @@ class FargateServer(Construct):
         scratch: Sequence[str],
         health_check: Sequence[str],
     ) -> None:
-        """Run another server in the same task; they reach each other at 127.0.0.1, and end together."""
+        """Run another server in the same task; they reach each other at 127.0.0.1.
+
+        Where it ends it starts anew, and the first one goes on.
+        """
         self._add_container(
             name,
             image=_container_image(image),
+            essential=False,
+            enable_restart_policy=True,
             entry_point=list(entry_point),
             command=list(command),
             environment=dict(environment),

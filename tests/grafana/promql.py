@@ -17,7 +17,6 @@ OF_THE_SERVERS: Final = {
     "ALERTS",
     "up",
     "push_time_seconds",
-    "push_failure_time_seconds",
     "prometheus_rule_evaluation_failures_total",
     "alertmanager_notifications_failed_total",
 }

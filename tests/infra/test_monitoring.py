@@ -587,6 +587,12 @@ def test_prometheus_finds_alertmanager_in_its_own_task(dev: Template) -> None:
     assert told == f"127.0.0.1:{definition['PortMappings'][0]['ContainerPort']}"
 
 
+def test_where_alertmanager_ends_it_starts_anew_and_prometheus_goes_on(template: Template) -> None:
+    definition = container(template, "alertmanager", "prometheus")
+    assert definition["Essential"] is False
+    assert definition["RestartPolicy"]["Enabled"] is True
+
+
 def test_the_task_of_prometheus_may_publish_to_the_two_topics_and_use_their_key(template: Template) -> None:
     (policy,) = [
         each["Properties"]["PolicyDocument"]["Statement"]
