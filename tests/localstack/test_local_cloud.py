@@ -49,12 +49,13 @@ class Cloud:
         self.run("up")
         parts = Parts.read(self.folder)
         urls = (parts.endpoint, parts.sagemaker, parts.database_url, parts.mlflow_uri)
-        self.ports |= {urlsplit(url).port or 0 for url in urls}
+        monitoring = filter(None, (parts.pushgateway_url, parts.prometheus_url))
+        self.ports |= {urlsplit(url).port or 0 for url in (*urls, *monitoring)}
         return parts
 
     def processes(self, program: str = "") -> list[int]:
-        """Those whose temporary files are this cloud's, whoever started them."""
-        return [pid for pid, command in _users_of(self.temporary) if program in command]
+        """Those whose logs or temporary files are this cloud's, whoever started them."""
+        return [pid for pid, command in self._commands() if program in command]
 
     def kill_localstack(self) -> None:
         (pid,) = self.processes("localstack.runtime.main")
@@ -62,18 +63,19 @@ class Cloud:
 
     def left(self) -> list[str]:
         """What of it is still there: processes, ports, temporary files."""
-        running = [command for _, command in _users_of(self.temporary)]
+        running = [command for _, command in self._commands()]
         listening = [f"port {port}" for port in self.ports if _listens(port)]
         return [*running, *listening, *(str(path) for path in self.temporary.iterdir())]
 
-
-def _users_of(folder: Path) -> Iterator[tuple[int, str]]:
-    for process in Path("/proc").glob("[0-9]*"):
-        # Others end while they are looked at, or are somebody else's.
-        with contextlib.suppress(OSError):
-            told = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
-            if os.fsencode(folder) in told:
-                yield int(process.name), (process / "cmdline").read_text().replace("\0", " ")
+    def _commands(self) -> Iterator[tuple[int, str]]:
+        for process in Path("/proc").glob("[0-9]*"):
+            # Others end while they are looked at, or are somebody else's.
+            with contextlib.suppress(OSError):
+                told = [(process / name).read_bytes() for name in ("environ", "cmdline")]
+                told.append(os.fsencode((process / "fd/1").readlink()))
+                found = b"\n".join(told)
+                if os.fsencode(self.folder) in found or os.fsencode(self.temporary) in found:
+                    yield int(process.name), told[1].decode(errors="replace").replace("\0", " ")
 
 
 def _listens(port: int) -> bool:
@@ -100,7 +102,8 @@ def cloud(installed: None, tmp_path: Path) -> Iterator[Cloud]:
 
 def test_where_localstack_is_killed_everything_else_ends_with_it(cloud: Cloud) -> None:
     cloud.up()
-    assert len(cloud.processes()) > 4
+    programs = ("localstack.runtime.main", "twin.sagemaker", "postgres", "mlflow", "twin.cloud")
+    assert [program for program in programs if not cloud.processes(program)] == []
     assert cloud.run("call", status=1) == "local: nothing is deployed: `make local-deploy` does it\n"
     cloud.kill_localstack()
     until(lambda: not cloud.left())
