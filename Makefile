@@ -17,7 +17,7 @@ GROUPS := api jwt_authorizer infra training mlflow postgres notebook lambda_runt
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop localstack local local-up local-deploy local-seed local-call local-down dags-run check test test-slow bench bench-quality bench-training bench-api training-image notebook cdk locks format clean
+.PHONY: help setup demo demo-stop localstack local local-up local-deploy local-seed local-call local-down dags-run check test test-slow bench bench-quality bench-training bench-api bench-metrics training-image notebook cdk locks format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -73,6 +73,9 @@ bench-training: $(INSTALLED) $(PEERS)/installed ## what a whole retrain takes, a
 
 bench-api: $(INSTALLED) ## what the API's framework costs, against a bare handler and a naive one
 	$(BIN)/python -m benchmarks api
+
+bench-metrics: $(INSTALLED) ## what attributing ten million events takes, and pushing metrics
+	$(BIN)/python -m benchmarks metrics
 
 training-image: $(INSTALLED) ## build the training image and train in it, with Docker or Podman: [BASE=image] [PIP_CONF=path]
 	$(BIN)/python -m twin.training_image $(if $(BASE),--base "$(BASE)") $(if $(PIP_CONF),--pip-conf "$(PIP_CONF)")

@@ -7,7 +7,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from benchmarks import export, import_events, load, report, swap
+from benchmarks import export, import_events, load, metrics, report, swap
 from benchmarks.api import run as api
 from benchmarks.bars import Bar, table
 from benchmarks.quality import run as quality
@@ -25,6 +25,7 @@ WHEN_NAMED: dict[str, Callable[[], list[Bar]]] = {
     "quality": quality.run,
     "training": training.run,
     "api": api.run,
+    "metrics": metrics.run,
 }
 
 

@@ -66,7 +66,7 @@ def version_ages(connection: Connection, *, now: float) -> dict[str, float]:
 
 
 def live_since(connection: Connection) -> Iterator[tuple[tuple[str, str, str], float]]:
-    """Of each variant its name, its version and that one's run in MLflow; since when, in seconds since 1970."""
+    """Of each variant its name, its version, and that one's run in MLflow; since when, as Unix time."""
     for *labels, moment in connection.execute(_LIVE_SINCE).fetchall():
         variant, version, run = labels
         yield (variant, version, run), float(moment)

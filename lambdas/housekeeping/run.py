@@ -81,7 +81,11 @@ class Run:
             statement_timeout=settings.database_timeout_seconds,
         )
         self._gateway = (
-            Gateway(str(settings.pushgateway_url), timeout=settings.gateway_timeout_seconds)
+            Gateway(
+                str(settings.pushgateway_url),
+                timeout=settings.gateway_timeout_seconds,
+                reading_timeout=settings.gateway_reading_seconds,
+            )
             if settings.pushgateway_url is not None
             else None
         )
@@ -186,7 +190,7 @@ class Run:
 
     def _delete_stale_groups(self) -> None:
         assert self._gateway is not None  # noqa: S101 - no part of a run without one
-        self._groups = self._gateway.groups()
+        self._groups = self._gateway.groups(metrics.HOUSEKEEPING_LAST_SUCCESS.name)
         self._report.groups_deleted = delete_stale(
             self._gateway,
             self._groups,
@@ -209,7 +213,7 @@ class Run:
     def _last_success(self) -> float | None:
         """As the gateway has it, because the group is replaced: an environment may not live that long."""
         own = [group for group in self._groups if group.labels == {"job": JOB}]
-        return own[0].value(metrics.HOUSEKEEPING_LAST_SUCCESS.name) if own else None
+        return own[0].values.get(metrics.HOUSEKEEPING_LAST_SUCCESS.name) if own else None
 
     def _now(self) -> float:
         as_of = self._settings.as_of

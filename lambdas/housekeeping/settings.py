@@ -23,8 +23,8 @@ class Settings(DatabaseSettings):
     attribution_minutes: float = Field(default=60, ge=0)
     """How long after posted events were attributed to answers the next ones are."""
     attribution_hours: float = Field(default=24, gt=0)
-    """How long after a click a cart or a purchase may come to have begun with it, and how long after an answer
-    a click to count. A change counts all events anew that Postgres still has."""
+    """How long after a click a cart or a purchase may come to have begun with it, and how long after an
+    answer a click to count. A change counts all events anew that Postgres still has."""
     attribution_events: int = Field(default=50_000, ge=1)
     """About how many events are attributed in one transaction: as many as Postgres manages in
     `DATABASE_TIMEOUT_SECONDS`."""
@@ -38,5 +38,7 @@ class Settings(DatabaseSettings):
     `PUSH_REST_SECONDS`, or counters come up again that were deleted."""
     gateway_timeout_seconds: float = Field(default=2, gt=0)
     """How long the pushgateway may take for each answer."""
+    gateway_reading_seconds: float = Field(default=15, gt=0)
+    """How long the pushgateway may take to tell which groups it has: thousands take it seconds."""
     gateway_total_seconds: float = Field(default=10, gt=0)
     """How long a run may go on to delete groups; the next one goes on with the others."""

@@ -41,5 +41,5 @@ def delete_stale(gateway: Gateway, groups: Iterable[Group], *, before: float, se
 
 
 def is_of_an_environment(group: Group) -> bool:
-    """Whether an environment of the API pushed it: only those come and go."""
+    """Whether an environment of the API pushed it: only those come and go, and each has a name."""
     return group.labels.keys() == {"job", "instance"} and group.labels["job"] == JOB

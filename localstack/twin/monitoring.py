@@ -33,7 +33,13 @@ def running_pushgateway(*, log: Path, port: int | None = None) -> Iterator[str]:
         )
     port = port or free_port()
     # Debian's build keeps groups in a file of the system's unless told otherwise.
-    command: list[str | Path] = [program, f"--web.listen-address={LOOPBACK}:{port}", "--persistence.file="]
+    command: list[str | Path] = [
+        program,
+        f"--web.listen-address={LOOPBACK}:{port}",
+        "--persistence.file=",
+        # As it is deployed: infra/monitoring.py says why.
+        "--push.disable-consistency-check",
+    ]
     with Server("pushgateway", command, log=log, environment={"PATH": os.defpath}) as server:
         url = f"http://{LOOPBACK}:{port}"
         server.wait_until(lambda: answers(f"{url}/-/ready"), timeout=60)

@@ -104,7 +104,7 @@ class Shop:
         self.connection.execute("DELETE FROM attributed")
         self.connection.execute(
             "UPDATE attribution_progress SET counted_to = pg_snapshot_xmin(pg_current_snapshot()),"
-            " touch_window = %s, caught_up_at = NULL, counted_until = NULL",
+            " touch_window = %s, last_day = NULL, caught_up_at = NULL, counted_until = NULL",
             (WINDOW,),
         )
         return self
@@ -157,7 +157,7 @@ def count_slowly(events: Sequence[Posted], keys: dict[str, bytes], window: dt.ti
     window_ms = window // dt.timedelta(milliseconds=1)
     counts: Counter[tuple[int, str, str, str]] = Counter()
     first: dict[tuple[str, str, str, str, str], int] = {}
-    kept = without_copies(events)
+    kept = without_copies(events, window_ms)
     judged = [(each, *judge(each, keys, window_ms)) for each in kept]
     touches = [
         (each, read.version, read.variant)
@@ -193,18 +193,23 @@ def count_slowly(events: Sequence[Posted], keys: dict[str, bytes], window: dt.ti
     return dict(counts)
 
 
-def without_copies(events: Sequence[Posted]) -> list[Posted]:
-    """Each but those that were posted before, at most two days of receipt apart."""
+def without_copies(events: Sequence[Posted], window_ms: int) -> list[Posted]:
+    """Each that matters, but those that were committed before and happened at most a window apart."""
     stored: list[Posted] = []
     kept: list[Posted] = []
     for each in events:
         copies = [it for it in stored if (it.user_id, it.event_id) == (each.user_id, each.event_id)]
-        apart = [abs((it.received_on - each.received_on).days) for it in copies]
-        if 0 not in apart:
-            stored.append(each)
-            if not any(days <= 2 for days in apart):
-                kept.append(each)
+        # What comes twice on one day is not even stored.
+        if any(it.received_on == each.received_on for it in copies):
+            continue
+        stored.append(each)
+        if matters(each) and not any(matters(it) and abs(it.ms - each.ms) <= window_ms for it in copies):
+            kept.append(each)
     return kept
+
+
+def matters(each: Posted) -> bool:
+    return each.token is not None or each.event_type in {"add_to_cart", "purchase"}
 
 
 def judge(

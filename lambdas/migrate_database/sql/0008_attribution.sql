@@ -18,6 +18,8 @@ CREATE TABLE attributed (
 CREATE TABLE attribution_progress (
     is_the_only_row boolean PRIMARY KEY DEFAULT true CHECK (is_the_only_row),
     counted_to xid8 NOT NULL DEFAULT '0',
+    -- The latest day of receipt among them.
+    last_day date,
     touch_window interval,
     -- The moment of receipt up to which events are counted, and when none was left to be counted last.
     counted_until timestamptz,
@@ -39,7 +41,7 @@ BEGIN
     UPDATE events SET xid = DEFAULT WHERE xid >= pg_snapshot_xmax(pg_current_snapshot());
     DELETE FROM attributed WHERE hour >= (
         SELECT coalesce(min(received_on)::timestamp AT TIME ZONE 'UTC', 'infinity') FROM events);
-    UPDATE attribution_progress SET counted_to = '0', caught_up_at = NULL, counted_until = NULL;
+    UPDATE attribution_progress SET counted_to = '0', last_day = NULL, caught_up_at = NULL, counted_until = NULL;
 END
 $$;
 
@@ -49,19 +51,23 @@ $$;
 CREATE FUNCTION count_attribution(touch_window interval, most_events bigint, OUT counted bigint, OUT is_done boolean)
 LANGUAGE plpgsql SECURITY DEFINER
 -- Near events are found by an index, visitor by visitor. Plans that read whole days look cheaper to a planner that
--- cannot know how many visitors there will be.
-SET search_path FROM CURRENT SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
+-- cannot know how many visitors there will be, nor that a day of which it has no statistics yet is not empty.
+SET search_path FROM CURRENT SET jit = off
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     window_ms constant bigint := extract(epoch FROM touch_window) * 1000;
     -- Clocks of those that answer and of those that post differ by so much.
     skew_ms constant bigint := 300000;
-    -- A touch is a window away from its answer at most, a cart from its touch, another touch from that cart.
-    reach_ms constant bigint := 3 * window_ms + 2 * skew_ms;
+    -- A touch is a window away from its answer at most, a cart from its touch, another touch from that cart, and
+    -- each from its copies.
+    reach_ms constant bigint := 4 * window_ms + 2 * skew_ms;
     began_at constant timestamptz := clock_timestamp();
     first_xid xid8;
     end_xid xid8 := pg_snapshot_xmin(pg_current_snapshot());
     last_xid xid8;
     received_until timestamptz;
+    -- Days after the latest that holds such an event need not be looked at.
+    latest_day date;
     old_window interval;
 BEGIN
     SELECT counted_to, progress.touch_window INTO first_xid, old_window
@@ -83,7 +89,8 @@ BEGIN
         end_xid := ((last_xid::text)::bigint + 1)::text::xid8;
     END IF;
 
-    SELECT count(*), max(received_at) INTO counted, received_until
+    SELECT count(*), max(received_at), greatest(max(received_on), (SELECT last_day FROM attribution_progress))
+    INTO counted, received_until, latest_day
     FROM events AS posted WHERE xid >= first_xid AND xid < end_xid;
 
     WITH new_events AS MATERIALIZED (
@@ -92,24 +99,25 @@ BEGIN
             AND (recommendation_id IS NOT NULL OR event_type IN ('add_to_cart', 'purchase'))
     ), visitors AS MATERIALIZED (
         SELECT user_id, min("timestamp") - reach_ms AS from_ms, max("timestamp") + reach_ms AS to_ms,
-            -- An event is received when it happens or later; two days leave room for clocks.
+            -- An event is received when it happens or later; a day leaves room for clocks.
             least(min(received_on), (to_timestamp((min("timestamp") - reach_ms) / 1000) AT TIME ZONE 'UTC')::date)
-                - 2 AS from_day
+                - 1 AS from_day
         FROM new_events GROUP BY user_id
-    ), near AS MATERIALIZED (
+    ), found AS (
         SELECT posted.user_id, posted.item_id, posted.event_id, posted.event_type, posted."timestamp" AS ms,
-            posted.recommendation_id AS token, posted.xid >= first_xid AS is_new
+            posted.recommendation_id AS token, posted.xid >= first_xid AS is_new,
+            array_agg(posted."timestamp") OVER (
+                PARTITION BY posted.user_id, posted.event_id ORDER BY posted.xid
+                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS earlier_ms
         FROM visitors JOIN events AS posted ON posted.user_id = visitors.user_id
             AND posted."timestamp" BETWEEN visitors.from_ms AND visitors.to_ms
-            AND posted.received_on >= visitors.from_day
+            AND posted.received_on BETWEEN visitors.from_day AND latest_day
         WHERE (posted.recommendation_id IS NOT NULL OR posted.event_type IN ('add_to_cart', 'purchase'))
             AND posted.xid < end_xid
-            -- Posted again, on the same day or around midnight, it is the same event.
-            AND NOT EXISTS (
-                SELECT FROM events AS earlier
-                WHERE earlier.user_id = posted.user_id AND earlier.event_id = posted.event_id
-                    AND earlier.received_on BETWEEN posted.received_on - 2 AND posted.received_on + 2
-                    AND earlier.xid < posted.xid)
+    ), near AS MATERIALIZED (
+        -- Posted again, such as after midnight, it is the same event.
+        SELECT user_id, item_id, event_id, event_type, ms, token, is_new FROM found
+        WHERE NOT EXISTS (SELECT FROM unnest(earlier_ms) AS earlier WHERE abs(earlier - ms) <= window_ms)
     ), pads AS MATERIALIZED (
         SELECT decode(id, 'hex') AS id, hmac_key(secret, 54) AS inner_key, hmac_key(secret, 92) AS outer_key
         FROM keys WHERE purpose = 'recommendation_ids'
@@ -197,6 +205,7 @@ BEGIN
 
     UPDATE attribution_progress AS progress SET
         counted_to = end_xid,
+        last_day = latest_day,
         touch_window = count_attribution.touch_window,
         counted_until = CASE WHEN is_done THEN began_at ELSE greatest(received_until, progress.counted_until) END,
         caught_up_at = CASE WHEN is_done THEN began_at ELSE progress.caught_up_at END;
