@@ -17,7 +17,7 @@ GROUPS := api jwt_authorizer infra training mlflow postgres notebook lambda_runt
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop localstack local local-up local-deploy local-seed local-call local-down dags-run check test test-slow bench bench-quality bench-training bench-api bench-metrics training-image notebook cdk locks format clean
+.PHONY: help setup demo demo-stop localstack local local-up local-deploy local-seed local-call local-down dags-run dags-up dags-down check test test-slow bench bench-quality bench-training bench-api bench-metrics training-image notebook cdk locks format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -126,6 +126,12 @@ local-down: ## stop what `make local-up` left running
 
 dags-run: $(AIRFLOW) ## the retrain's DAG once, in Airflow without its scheduler: [EVENTS=path]
 	@$(BIN)/python -m twin.dags $(if $(EVENTS),--events "$(EVENTS)")
+
+dags-up: $(AIRFLOW) ## Airflow with its scheduler and pages, and all that its tasks reach: [EVENTS=path] [PORT=n]
+	@$(BIN)/python -m twin.dags up $(if $(EVENTS),--events "$(EVENTS)") $(if $(PORT),--port $(PORT))
+
+dags-down: ## stop what `make dags-up` left running
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m twin.dags down; else echo "dags: nothing is running"; fi
 
 # LocalStack runs on Python 3.13 alone, which is looked for, or named: PYTHON313=/path/to/python3.13
 export PYTHON313

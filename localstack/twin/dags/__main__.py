@@ -1,8 +1,9 @@
-"""The retrain on this machine: `make dags-run` runs it once, without a scheduler.
+"""The DAGs on this machine: `make dags-run` runs the retrain once, `make dags-up` starts all of Airflow.
 
-A small shop is generated, or the given one brought in; visitors post events; then the DAG `retrain` runs in
-Airflow's own environment, by `dag.test()`: its training really trains, its version goes live, and the real
-function answers by it. What came of it is in `summary.json`.
+A small shop is generated, or the given one brought in; visitors post events. `run` has the DAG `retrain` run
+without a scheduler, by `dag.test()`: its training really trains, its version goes live, and the real function
+answers by it; what came of it is in `summary.json`. `up` leaves Airflow running with its scheduler and its
+pages, until `down`.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,14 +27,25 @@ from training.import_events import describe, import_events
 from training.moments import format_moment
 from training.shop.simulation import ShopSettings
 from twin.dags.airflow_home import Airflow, Run, require_airflow
+from twin.dags.airflow_server import AirflowServer, serving
 from twin.dags.shop import PROJECT, Servers, Shop, open_shop, running_servers
 from twin.dags.traffic import calling, visit
 from twin.errors import MissingProgramError, ServerError
-from twin.keeper import AlreadyRunningError, Interrupted, handle_signals, only_one
+from twin.keeper import (
+    AlreadyRunningError,
+    Interrupted,
+    handle_signals,
+    keep_until_stopped,
+    only_one,
+    start_kept,
+    stop,
+)
+from twin.processes import require_free
 from twin.s3 import aws_environment
 from twin.story import Story
 
 FOLDER = PROJECT / "build/dags"
+PORT = 8080
 _DAY_MS = 86_400_000
 _ERRORS = (UserError, ServerError, MissingProgramError, AlreadyRunningError)
 
@@ -43,18 +55,25 @@ class DagsError(ServerError):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the retrain; the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m twin.dags", description=__doc__)
-    parser.add_argument("--events", type=Path, help="a file or folder of events; default: a generated shop")
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where logs and summary go")
-    given = parser.parse_args(arguments)
+    """Do what was asked; the exit status."""
+    given = _parser().parse_args(arguments)
     folder: Path = given.folder.absolute()
     console = Console(soft_wrap=True)
     story = Story(console)
     handle_signals()
+    if given.command == "down":
+        story.say("stopped" if stop(folder) else "nothing is running")
+        return 0
+    if given.command == "up" and not given.kept:
+        return start_kept([sys.executable, "-m", "twin.dags", *(arguments or sys.argv[1:]), "--kept"])
     try:
-        with only_one(folder, otherwise="the DAGs of this checkout are running already"):
-            run(folder, given.events, story)
+        with only_one(
+            folder, otherwise="the DAGs of this checkout are running; stop them with `make dags-down`"
+        ):
+            if given.command == "up":
+                up(folder, given.events, given.port, story)
+            else:
+                run(folder, given.events, story)
     except _ERRORS as error:
         console.print(f"dags: failed at the step '{story.current}': {error}", highlight=False, markup=False)
         console.print(f"dags: logs are in {folder}", highlight=False, markup=False)
@@ -64,17 +83,23 @@ def main(arguments: list[str] | None = None) -> int:
             f"dags: interrupted at the step '{story.current}'; everything is stopped", highlight=False
         )
         return 130
-    console.print("dags: ok", highlight=False)
+    if given.command == "run":
+        console.print("dags: ok", highlight=False)
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m twin.dags", description=__doc__)
+    parser.add_argument("command", nargs="?", choices=("run", "up", "down"), default="run")
+    parser.add_argument("--events", type=Path, help="a file or folder of events; default: a generated shop")
+    parser.add_argument("--port", type=int, default=PORT, help=f"Airflow's; 0: a free one; default: {PORT}")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where logs and summary go")
+    parser.add_argument("--kept", action="store_true", help=argparse.SUPPRESS)
+    return parser
 
 
 def run(folder: Path, events: Path | None, story: Story) -> None:
     """Every step; raises where one fails, after stopping whatever was started."""
-    require_airflow()
-    for name in ("logs", "shop", "airflow"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    (folder / "logs").mkdir(parents=True)
-    logging.basicConfig(filename=folder / "logs/dags.log", level=logging.INFO, force=True)
     with running(folder, events, story) as (shop, conf, airflow):
         with story.step("retrain", "Running the DAG `retrain`"):
             done = airflow.run("retrain", conf, on_task=lambda name, state: story.say(f"{name}: {state}"))
@@ -91,11 +116,40 @@ def run(folder: Path, events: Path | None, story: Story) -> None:
         story.current = "stop"
 
 
+def up(folder: Path, events: Path | None, port: int, story: Story) -> None:
+    """Start everything and keep it until `down`, or until a part of Airflow ends."""
+    if port:
+        require_free(port)
+    with running(folder, events, story) as (_, conf, airflow), ExitStack() as stack:
+        with story.step("serve", "Starting Airflow: its pages, scheduler, triggerer and DAG processor"):
+            server = stack.enter_context(serving(airflow, port=port or None))
+        for line in _shown(server, conf):
+            story.say(line)
+        story.say("everything is left running; stop it with `make dags-down`")
+        keep_until_stopped(folder / "logs/keeper.log", lasts=lambda: server.is_running)
+
+
+def _shown(server: AirflowServer, conf: Mapping[str, Any]) -> Iterator[str]:
+    body = json.dumps({"logical_date": None, "conf": conf})
+    yield f"Airflow: {server.url}, nobody has to log in"
+    yield "the retrain: the button Trigger on its page, or"
+    yield f"  TOKEN=$(curl -s {server.url}/auth/token | cut -d '\"' -f 4)"
+    yield (
+        f'  curl -s -X POST {server.url}/api/v2/dags/retrain/dagRuns -H "Authorization: Bearer $TOKEN"'
+        f" -H 'Content-Type: application/json' -d '{body}'"
+    )
+
+
 @contextmanager
 def running(
     folder: Path, events: Path | None, story: Story
 ) -> Iterator[tuple[Shop, dict[str, Any], Airflow]]:
     """Servers, a shop with its history and some posted events, what a run is told, and Airflow."""
+    require_airflow()
+    for name in ("logs", "shop", "airflow"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    (folder / "logs").mkdir(parents=True)
+    logging.basicConfig(filename=folder / "logs/dags.log", level=logging.INFO, force=True)
     with ExitStack() as stack:
         with story.step("start", "Starting the local parts"):
             servers: Servers = stack.enter_context(running_servers(folder))
