@@ -1,6 +1,9 @@
 """The retrain where something is in its way, in Airflow, with a quick program in place of the training."""
 
 import contextlib
+import os
+import random
+import subprocess
 import sys
 import threading
 import time
@@ -11,13 +14,15 @@ import psycopg
 import pytest
 from twin.dags.airflow_home import Airflow, Run, require_airflow
 from twin.dags.shop import Servers, Shop, open_shop, running_servers
+from twin.dags.traffic import calling
 from twin.errors import MissingProgramError
 from twin.sagemaker.settings import TrainingSettings
 
-from tests.training.posted import ENSURE_TODAY, post
+from tests.training.posted import ENSURE_TODAY, exported, post
 from training.generate_shop import generate_shop
 from training.import_events import import_events
 from training.shop.simulation import ShopSettings
+from training.storage import Folder
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = TrainingSettings(program=(sys.executable, "-m", "tests.dags.quick_training"), stop_seconds=0)
@@ -268,3 +273,66 @@ def test_load_and_rollback_move_what_is_live_and_the_rollback_takes_no_time(
         "shop-local load: done",
         "shop-local load failed at load_version",
     ]
+
+
+def started(shop: Shop, version: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.dags.without_airflow", version],
+        env={
+            **os.environ,
+            **shop.environment,
+            "SHOP_DEPLOYMENT": str(shop.folder),
+            "PYTHONPATH": f"{ROOT / 'dags'}:{ROOT}",
+        },
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finished(shop: Shop, version: str) -> None:
+    process = started(shop, version)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.slow)])
+def test_killed_anywhere_and_run_again_it_loses_no_event_and_doubles_none(
+    shop: Shop, kills: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in shop.environment.items():
+        monkeypatch.setenv(name, value)
+    rng = random.Random(kills)
+    began = time.monotonic()
+    finished(shop, f"v{kills}-first")
+    takes = time.monotonic() - began
+    posted, ended_by_itself = 0, 0
+    for number in range(kills):
+        with psycopg.connect(shop.database_url) as connection:
+            post(connection, [f"{kills}-{number}-{event}" for event in range(20)])
+        posted += 20
+        process = started(shop, f"v{kills}-{number}")
+        time.sleep(rng.uniform(0, takes))
+        process.kill()
+        process.communicate()
+        ended_by_itself += process.returncode == 0
+        finished(shop, f"v{kills}-{number}")
+    found = {
+        key: times
+        for key, times in exported(Folder(shop.events_uri)).items()
+        if key[1].startswith(f"{kills}-")
+    }
+    assert len(found) == posted
+    assert set(found.values()) == {1}
+    with psycopg.connect(shop.database_url) as connection:
+        served = connection.execute(
+            "SELECT variant, name, state FROM serving JOIN versions ON number = version"
+        ).fetchall()
+        states = connection.execute("SELECT DISTINCT state FROM versions").fetchall()
+    assert served == [("default", f"v{kills}-{kills - 1}", "ready")]
+    assert states == [("ready",)]
+    assert ended_by_itself < kills
+    with calling(shop) as client:
+        assert client.recommendations("u0")["model_version"] == f"v{kills}-{kills - 1}"

@@ -36,6 +36,8 @@ def exported(folder: Folder) -> Counter[tuple[str, str]]:
     """How often each (user, event_id) lies in files that a manifest lists."""
     found: Counter[tuple[str, str]] = Counter()
     for manifest in manifests(folder):
+        if not manifest["source"].startswith("export-"):
+            continue
         for file in manifest["files"]:
             with folder.filesystem.open_input_file(folder.path(file["key"])) as source:
                 table = pq.read_table(source)
