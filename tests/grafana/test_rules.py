@@ -146,3 +146,31 @@ def test_names_are_given_once() -> None:
         (rule["record"], *sorted(rule.get("labels", {}).items())) for rule in rules() if "record" in rule
     ]
     assert len(set(recorded)) == len(recorded)
+
+
+def test_the_documented_promises_are_those_of_the_rules() -> None:
+    page = (ROOT / "docs/dashboards.md").read_text()
+    table = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([\d.]+) % \|$", page, re.MULTILINE)
+    documented = {slo: f"vector({float(percent) / 100:g})" for slo, percent in table}
+    budgets = {
+        rule["labels"]["slo"]: rule["expr"]
+        for rule in rules()
+        if rule.get("record") == "slo:error_budget:ratio"
+    }
+    assert documented == budgets
+
+
+def test_alerts_burn_by_the_budget_of_their_slo() -> None:
+    budgets = {
+        rule["labels"]["slo"]: float(rule["expr"].removeprefix("vector(").removesuffix(")"))
+        for rule in rules()
+        if rule.get("record") == "slo:error_budget:ratio"
+    }
+    burning = {name: rule["expr"] for name, rule in ALERTS.items() if "Burns" in name}
+    assert len(burning) == 6
+    for name, expr in burning.items():
+        (slo,) = set(re.findall(r'slo="(\w+)"', expr))
+        bounds = re.findall(r"> (?:[\d.]+ \* )?([\d.]+)$", expr, re.MULTILINE)
+        assert {float(bound) for bound in bounds} == {budgets[slo]}, name
+        factors = re.findall(r"> ([\d.]+) \* ", expr)
+        assert factors == (["14.4", "14.4", "6", "6"] if name.endswith("Fast") else ["3", "3"]), name
