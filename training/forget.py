@@ -73,9 +73,16 @@ def forget_in_files(
     Raises UserError that names all of these; what was done is done, and the next run goes on.
     """
     with connected(database_url) as connection, alone(connection, wait=wait, lock=FILES_LOCK):
-        tombstones = exchange_tombstones(connection, events)
         now_ms = round(time.time() * 1000) if now_ms is None else now_ms
-        return _Run(events, recommendations, tombstones, read_record(events), now_ms).run()
+        try:
+            for folder in (events, recommendations):
+                folder.require()
+            tombstones = exchange_tombstones(connection, events)
+            return _Run(events, recommendations, tombstones, read_record(events), now_ms).run()
+        except OSError as error:
+            raise BadInputError(
+                f"{events} and {recommendations}: cannot be read and written: {error}; the next run goes on"
+            ) from error
 
 
 def reached(events: Folder, user_id: str) -> Reached | None:

@@ -79,6 +79,12 @@ class Folder:
         shutil.copyfile(file, part)
         Path(part).replace(path)
 
+    def require(self) -> None:
+        """Raise BadInputError where there is no such folder, or no such bucket: else it would seem empty."""
+        root = self._root if self._is_local else self._root.partition("/")[0]
+        if self.filesystem.get_file_info(root).type != pafs.FileType.Directory:
+            raise BadInputError(f"{self}: there is no such {'folder' if self._is_local else 'bucket'}")
+
     def exists(self, key: str) -> bool:
         """Whether there is a file of that name."""
         return bool(self.filesystem.get_file_info(self.path(key)).type == pafs.FileType.File)

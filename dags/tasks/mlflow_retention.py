@@ -55,7 +55,8 @@ def delete_old_runs(
         client = MlflowClient(deployment.mlflow_tracking_uri)
         retention = _Retention(client, deployment, round(limit.timestamp() * 1000), in_postgres)
         return retention.run(experiment)
-    except MlflowException as error:
+    # Where files can't be deleted, MLflow leaves it at the error of its HTTP client.
+    except (MlflowException, OSError) as error:
         raise MlflowError(f"MLflow at {deployment.mlflow_tracking_uri}: {error}") from error
 
 

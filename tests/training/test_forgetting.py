@@ -340,12 +340,14 @@ def test_what_an_import_that_was_cut_off_left_goes_after_a_week(
     folder.delete(name)
     publish(folder, "v1")
     folder.delete("recommendations/v1/manifest.json")
-    folder.write("recommendations/notes.txt", b"of somebody else")
+    others = {"recommendations/notes.txt", "events/dt=2025-06-15/theirs.parquet"}
+    for key in others:
+        folder.write(key, b"of somebody else")
     report = forget(database, folder, later_ms=ABANDONED_MS - 3_600_000)
     assert (report.swept, report.waiting) == (0, 3)
     assert forget(database, folder, later_ms=ABANDONED_MS + 60_000).swept == 3
     left = {key for key in folder.list() if not key.startswith("rejected/")}
-    assert left == {"events/deletions.json", "recommendations/notes.txt"}
+    assert left == {"events/deletions.json", *others}
 
 
 def test_a_damaged_file_is_told_and_keeps_nobody_else_in(
@@ -383,6 +385,27 @@ def test_a_record_that_cannot_be_read_is_told(connection: Any, database: str, fo
     folder.write("events/deletions.json", b'{"schema_version": 7}')
     with pytest.raises(BadInputError, match=r"deletions\.json: isn't a record of deletions.*delete it"):
         forget(database, folder)
+
+
+def test_a_bucket_that_is_not_there_is_told(
+    connection: Any, database: str, bucket: str, folder: Folder
+) -> None:
+    publish(folder, "v1")
+    for name in ("s3://no-such-bucket", f"{folder}/no-such-folder"):
+        lost = Folder(name)
+        for events, versions in ((lost, folder), (folder, lost)):
+            with pytest.raises(BadInputError, match=f"{name}: there is no such (bucket|folder)"):
+                forget_in_files(database, events, versions)
+
+
+def test_a_bucket_that_cannot_be_written_is_told(connection: Any, database: str, folder: Folder) -> None:
+    class Full(Folder):
+        def write(self, key: str, data: bytes) -> None:
+            raise OSError(f"no room for {len(data)} bytes of {key}")
+
+    publish(folder, "v1")
+    with pytest.raises(BadInputError, match=r"cannot be read and written: no room .*; the next run goes on"):
+        forget_in_files(database, Full(folder.uri), folder)
 
 
 def test_one_after_the_other(connection: Any, database: str, folder: Folder) -> None:

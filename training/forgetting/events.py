@@ -29,6 +29,9 @@ def forget_events(bucket: Folder, manifest_key: str, manifest: bytes, tombstones
     Raises BadInputError where a listed file is missing, damaged or of other rows than the manifest says.
     """
     old = files_in(manifest, bucket.uri_of(manifest_key))
+    channel = Folder(bucket.uri_of(EVENTS_PREFIX))
+    for file in old:
+        checked_footer(channel, file)
     freed = [_freed(bucket, file, tombstones) for file in old]
     new = [file for file in freed if file is not None]
     if new == old:
@@ -50,7 +53,6 @@ def forgotten_rows(manifest: bytes) -> int:
 
 def _freed(bucket: Folder, file: EventsFile, tombstones: Tombstones) -> EventsFile | None:
     """A file without deleted users' events: itself where it has none, None where it has no others."""
-    checked_footer(Folder(bucket.uri_of(EVENTS_PREFIX)), file)
     where = bucket.uri_of(file.key)
     try:
         with (

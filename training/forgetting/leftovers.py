@@ -24,7 +24,8 @@ REPLACED_MS: Final = 12 * 3_600_000
 ABANDONED_MS: Final = 7 * 24 * 3_600_000
 """So long a file waits for a manifest: an import writes it last, and may take its time."""
 
-_DAY_FILE: Final = re.compile(re.escape(EVENTS_PREFIX) + r"dt=[^/]+/[^/]+\.parquet")
+_DAY_FILE: Final = re.compile(re.escape(EVENTS_PREFIX) + r"dt=[^/]+/(import|export)-[^/]+\.parquet")
+"""What imports and exports write; whatever else somebody put there is theirs."""
 _VERSION_FILE: Final = re.compile(r"lists-\d{5,}(\.[0-9a-f]{16})?\.parquet|ranker\.json")
 
 
