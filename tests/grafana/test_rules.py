@@ -90,8 +90,9 @@ def test_each_alert_says_how_urgent_it_is_what_happened_and_where_to_read_on(nam
     rule = ALERTS[name]
     assert rule["labels"]["severity"] in ({"none"} if name in ALWAYS_FIRES else {"page", "ticket"})
     assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
-    # It is the subject of a mail.
-    assert len(rule["annotations"]["summary"]) <= 75
+    # With stage and severity it is a subject, of which SNS takes 100 characters of ASCII.
+    assert rule["annotations"]["summary"].isascii()
+    assert len(f"[resolved] ticket, local: {rule['annotations']['summary']}") <= 100
     assert rule["annotations"]["description"].endswith(".")
     assert rule["annotations"]["runbook_url"] == f"docs/runbook.md#{name.lower()}"
     assert "for" in rule or name in ALWAYS_FIRES
