@@ -1,8 +1,11 @@
 """Every panel, asked for by its own queries from a real Prometheus that scrapes real pushes."""
 
 import re
+import subprocess
+import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +14,7 @@ from grafana.described import ask, boards, panels
 from grafana.queries import Prometheus, PrometheusError
 from tests.grafana.conftest import VARIABLES, Live
 from tests.grafana.objections import is_traffic, objections
+from tests.grafana.promql import ROOT
 from tests.grafana.pushed import NOW_LABELS
 
 TITLES = [(name, panel.title) for name, board in boards().items() for panel in panels(board)]
@@ -55,6 +59,24 @@ def test_a_query_that_prometheus_cannot_read_is_an_error_that_names_it(live: Liv
 def test_a_prometheus_that_is_away_is_an_error_that_names_it() -> None:
     with pytest.raises(PrometheusError, match=r"the Prometheus at http://127\.0\.0\.1:1 can't be asked"):
         Prometheus("http://127.0.0.1:1", VARIABLES).at("up", "", 0)
+
+
+def test_the_program_draws_what_it_is_told_and_says_where_it_could_not(live: Live, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "grafana.draw", "--into", str(tmp_path / "drawn"), "--minutes", "2"]
+    told = subprocess.run(
+        [*command, "--prometheus", live.url], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert told.stdout == f"{tmp_path}/drawn/index.html\n"
+    assert {file.suffix for file in (tmp_path / "drawn").iterdir()} == {".html", ".png"}
+    told = subprocess.run(
+        [*command, "--prometheus", "http://127.0.0.1:1"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (told.returncode, told.stdout) == (1, "")
+    assert told.stderr.startswith("draw: the Prometheus at http://127.0.0.1:1 can't be asked: ")
 
 
 def test_a_picture_and_a_place_on_the_page_are_made_for_each_dashboard(live: Live) -> None:
