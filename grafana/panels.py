@@ -126,6 +126,7 @@ def rows(
         DataTransformerConfig(
             id_val="organize",
             options={
+                "excludeByName": {},
                 "includeByName": dict.fromkeys(named, True),
                 "indexByName": {name: place for place, name in enumerate(named)},
                 "renameByName": named,
