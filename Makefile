@@ -17,7 +17,7 @@ GROUPS := api jwt_authorizer infra training mlflow postgres notebook lambda_runt
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop localstack local local-up local-deploy local-seed local-call local-down dags-run dags-up dags-down check test test-slow bench bench-quality bench-training bench-api bench-metrics training-image notebook cdk locks format clean
+.PHONY: help setup demo demo-stop localstack local local-up local-deploy local-seed local-call local-down dags-run dags-up dags-down check test test-slow bench bench-quality bench-training bench-api bench-dags bench-metrics simulate metrics-up metrics-down training-image notebook cdk locks format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -76,6 +76,18 @@ bench-api: $(INSTALLED) ## what the API's framework costs, against a bare handle
 
 bench-metrics: $(INSTALLED) ## what attributing ten million events takes, and pushing metrics
 	$(BIN)/python -m benchmarks metrics
+
+bench-dags: $(AIRFLOW) ## what Airflow takes beside a retrain's own tasks, and a rollback
+	@$(BIN)/python -m benchmarks dags
+
+simulate: $(INSTALLED) ## visitors with known habits, and whether the metrics find them out; draws the dashboards
+	@$(BIN)/python -m twin.simulate
+
+metrics-up: $(INSTALLED) ## the same, and leave Prometheus and all else running
+	@$(BIN)/python -m twin.simulate --keep
+
+metrics-down: ## stop what `make metrics-up` left running
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m twin.keeper build/simulation | sed 's/^demo:/simulate:/'; else echo "simulate: nothing is running"; fi
 
 training-image: $(INSTALLED) ## build the training image and train in it, with Docker or Podman: [BASE=image] [PIP_CONF=path]
 	$(BIN)/python -m twin.training_image $(if $(BASE),--base "$(BASE)") $(if $(PIP_CONF),--pip-conf "$(PIP_CONF)")
