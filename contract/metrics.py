@@ -211,7 +211,7 @@ TRAINING_QUALITY: Final = Metric(
     "Metrics of the latest training on the days held out, by protocol and model.",
     (
         _PROTOCOL,
-        Label("model", ("served", "popular", "recent_popular")),
+        Label("model", ("served", "popular", "recent_popular", "item_item")),
         Label("metric", QUALITY_METRICS),
     ),
 )
