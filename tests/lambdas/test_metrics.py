@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 from twin.errors import MissingProgramError
@@ -183,6 +185,31 @@ def test_routes_and_labels_are_those_of_the_contract(
         for label, value in zip(known[name].labels, values, strict=True):
             assert value in label.values
     assert "pwned" not in gateway.pushes[-1].text
+
+
+def test_names_of_versions_cannot_break_out_of_their_labels(
+    make_api: MakeApi, database: str, tmp_path: Path
+) -> None:
+    name, variant = 'v"} 1\nshop_api_degraded_total 9\n\\', 'ü,{}="'
+    load_version(database, name)
+    make_live(database, name, variant)
+    try:
+        with running_pushgateway(log=tmp_path / "log") as url:
+            api = pushing(make_api, url)
+            for _ in range(2):
+                assert api.get(f"/v1/popular?variant={quote(variant)}").status == 200
+            with urllib.request.urlopen(f"{url}/metrics", timeout=10) as response:
+                text = response.read().decode()
+    except MissingProgramError as error:
+        pytest.skip(str(error))
+    (labels,) = [
+        sample.labels
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == ANSWERS
+    ]
+    assert (labels["version"], labels["variant"]) == (name, variant)
+    assert "\nshop_api_degraded_total 9" not in text
 
 
 def test_what_visitors_wait_for_is_counted_apart() -> None:
