@@ -49,7 +49,7 @@ COUNTED_ROUTES: Final = (
 OTHER: Final = "other"
 """The value of a label for all that has no value of its own: other routes, versions too many."""
 
-VERSIONS_AN_ENVIRONMENT: Final = 3
+VERSIONS_AN_ENVIRONMENT: Final = 4
 """How many pairs of version and variant an environment counts apart at a time."""
 VERSIONS_ATTRIBUTED: Final = 20
 """To how many pairs of version and variant, the latest, what visitors did is told apart."""

@@ -35,7 +35,7 @@ from lambdas.recommendations_api.records import RequestRecord
 Pair = tuple[str, str]
 """A version and a variant that it answers for."""
 
-FORGOTTEN_AFTER_SECONDS: Final = 120.0
+FORGOTTEN_AFTER_SECONDS: Final = 60.0
 """A pair that was not answered with for so long makes room for another: its last value has been seen."""
 
 _OTHERS: Final[Pair] = (OTHER, OTHER)

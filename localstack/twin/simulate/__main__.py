@@ -117,7 +117,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def simulate(options: Options, story: Story, console: Console, *, seconds: float) -> int:
     """All of it; the exit status: 1 where a rate does not agree."""
-    shutil.rmtree(options.logs, ignore_errors=True)
+    # What an earlier run left in Prometheus would be counted with this one's.
+    for folder in (options.logs, options.folder / "prometheus"):
+        shutil.rmtree(folder, ignore_errors=True)
     options.logs.mkdir(parents=True)
     logging.basicConfig(filename=options.logs / "simulation.log", level=logging.INFO, force=True)
     with contextlib.ExitStack() as stack:
