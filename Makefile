@@ -75,7 +75,7 @@ bench-api: $(INSTALLED) ## what the API's framework costs, against a bare handle
 	$(BIN)/python -m benchmarks api
 
 bench-metrics: $(INSTALLED) ## what attributing ten million events takes, and pushing metrics
-	$(BIN)/python -m benchmarks metrics
+	$(BIN)/python -m benchmarks metrics simulation
 
 bench-dags: $(AIRFLOW) ## what Airflow takes beside a retrain's own tasks, and a rollback
 	@$(BIN)/python -m benchmarks dags

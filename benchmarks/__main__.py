@@ -7,7 +7,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from benchmarks import dags, export, import_events, load, metrics, report, swap
+from benchmarks import dags, export, import_events, load, metrics, report, simulation, swap
 from benchmarks.api import run as api
 from benchmarks.bars import Bar, table
 from benchmarks.quality import run as quality
@@ -26,6 +26,7 @@ WHEN_NAMED: dict[str, Callable[[], list[Bar]]] = {
     "training": training.run,
     "api": api.run,
     "metrics": metrics.run,
+    "simulation": simulation.run,
     "dags": dags.run,
 }
 
