@@ -74,8 +74,9 @@ def _draw_lines(axes: Axes, answered: Answered, switches: Mapping[float, str]) -
             axes.axhline(bound, color=COLORS[color], linestyle="--", linewidth=0.8)
     for moment in switches:
         axes.axvline(moment / DAY, color="purple", linewidth=0.8)
-    if panel.lowest is not None:
-        axes.set_ylim(bottom=panel.lowest)
+    highest = max([value for value in (*drawn, *below.values()) if math.isfinite(value)], default=0)
+    if panel.lowest is not None and highest > panel.lowest:
+        axes.set_ylim(panel.lowest, panel.lowest + 1.1 * (highest - panel.lowest))
     axes.yaxis.set_major_formatter(lambda value, _: shown(value, panel.unit))
     axes.xaxis_date()
     axes.tick_params(axis="x", labelsize=5.5)
