@@ -35,7 +35,7 @@ from training.serving import activate, end_variant, rollback, set_share
 from training.shop.simulation import ShopSettings
 from training.storage import Folder
 from twin.api_front import ApiFront
-from twin.demo import DemoError, Options, items, train_step, users_by_history
+from twin.demo import DemoError, Options, items, load_step, train_step, users_by_history
 from twin.errors import MissingProgramError, ServerError
 from twin.keeper import (
     AlreadyRunningError,
@@ -178,14 +178,16 @@ def opened_shop(options: Options, story: Story, parts: Parts) -> Iterator[Shop]:
             ShopSettings(users=1_000, items=300, days=45, seed=7, end_ms=today), source, catalogue=catalogue
         )
         import_events([str(source)], out=parts.bucket_uri, catalogue=[catalogue], allow_empty_days=True)
-    first = train_step(options, story, parts).version
+    manifest = train_step(options, story, parts)
+    load_step(story, parts, manifest)
+    first = manifest.version
     names = {first: FIRST, f"{first}-better": BETTER, f"{first}-bad": BAD}
-    with story.step("load", "Loading it, a better version, and a bad one"):
+    with story.step("others", "Loading a better version, and a bad one"):
         _, better, bad = names
         publish_copy(out, first, better)
         publish_bad(out, first, bad)
-        for version in names:
-            load_version(parts.database_url, out, version, activate=version == first)
+        for version in (better, bad):
+            load_version(parts.database_url, out, version, activate=False)
         load_catalogue(parts.database_url, out)
     with (
         function(parts, "recommendations_api", options.logs) as api,
