@@ -102,7 +102,7 @@ BEGIN
             -- An event is received when it happens or later; a day leaves room for clocks.
             least(min(received_on), (to_timestamp((min("timestamp") - reach_ms) / 1000) AT TIME ZONE 'UTC')::date)
                 - 1 AS from_day
-        FROM new_events GROUP BY user_id
+        FROM new_events GROUP BY user_id ORDER BY user_id
     ), found AS (
         SELECT posted.user_id, posted.item_id, posted.event_id, posted.event_type, posted."timestamp" AS ms,
             posted.recommendation_id AS token, posted.xid >= first_xid AS is_new,
