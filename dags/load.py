@@ -10,8 +10,8 @@ from dag_defaults import DEFAULT_ARGS, push_metrics, tell_people
 DOCUMENTATION = """
 ### Load a version
 
-Loads a version that a training has published, and lets it answer for a variant: `default` is everybody. A
-variant of another name gets the `share` of the visitors that is given.
+Loads a version that a training has published, by default the newest, and lets it answer for a variant:
+`default` is everybody. A variant of another name gets the `share` of the visitors that is given.
 
 **When it fails**, what is served stays as it was; run it again. The error names the versions that there are.
 More: `docs/runbook.md`, *Load*.
@@ -21,12 +21,15 @@ More: `docs/runbook.md`, *Load*.
 @task(execution_timeout=timedelta(hours=3))
 def load_version() -> dict[str, Any]:
     """Load it, unless it is there, and let it answer for the variant."""
-    from tasks.versions import load  # noqa: PLC0415
+    from tasks.versions import load, newest  # noqa: PLC0415
 
     params = get_current_context()["params"]
     return dag_defaults.run(
         lambda deployment: load(
-            deployment, params["version"], variant=params["variant"], share=params["share"]
+            deployment,
+            params["version"] or newest(deployment),
+            variant=params["variant"],
+            share=params["share"],
         )
     )
 
@@ -47,8 +50,11 @@ def move_alias(loaded: dict[str, Any]) -> dict[str, Any]:
     dagrun_timeout=timedelta(hours=12),
     default_args=DEFAULT_ARGS,
     params={
+        # Airflow can't tell of a failed run of a DAG that has a parameter without a default.
         "version": Param(
-            type="string", minLength=1, description="As `recommendations/` names it in the bucket."
+            None,
+            type=["null", "string"],
+            description="As `recommendations/` names it in the bucket. Default: the newest.",
         ),
         "variant": Param("default", type="string", minLength=1, description="For whom it answers."),
         "share": Param(

@@ -45,12 +45,18 @@ def plan_training(
 ) -> dict[str, Any]:
     """The request to SageMaker, under the name of the first try.
 
-    The same moment, image and hyperparameters give the same name: a run that is repeated finds the job of
-    the run before. What is served does not count, because that changes with the first run.
+    The same moment, image, hyperparameters and buckets give the same name: a run that is repeated finds the
+    job of the run before. What is served does not count, because that changes with the first run.
     """
     request = copy.deepcopy(dict(template))
     given = {name: str(value) for name, value in hyperparameters.items()}
-    base = job_name(deployment.prefix, moment, {"image": request["AlgorithmSpecification"], "given": given})
+    what = {
+        "image": request["AlgorithmSpecification"],
+        "given": given,
+        # SageMaker remembers jobs for ever, also those of a deployment of this name that is gone.
+        "places": [deployment.events_uri, deployment.recommendations_uri],
+    }
+    base = job_name(deployment.prefix, moment, what)
     request["TrainingJobName"] = base
     request["HyperParameters"] = {"as_of": moment, "served_version": served_version or "", **given}
     request["InputDataConfig"] = [

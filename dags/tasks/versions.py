@@ -4,7 +4,9 @@ from typing import Any
 
 from contract.recommendations import CANARY_VARIANT, DEFAULT_VARIANT
 from tasks.deployment import Deployment
+from training.errors import VersionError
 from training.loader import LoadReport, load_version
+from training.publish import published_versions
 from training.retirement import drop_version
 from training.serving import (
     Move,
@@ -24,6 +26,16 @@ def served_version(deployment: Deployment, variant: str = DEFAULT_VARIANT) -> st
         if variant in info.variants:
             return info.name
     return None
+
+
+def newest(deployment: Deployment) -> str:
+    """The version that was published last. Raises VersionError where there is none."""
+    published = published_versions(deployment.recommendations)
+    if not published:
+        raise VersionError(
+            f"{deployment.recommendations_uri}: no version was published: run the retrain first"
+        )
+    return max(published)
 
 
 def load(

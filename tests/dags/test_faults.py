@@ -181,7 +181,12 @@ def test_a_canary_that_fails_is_dropped_and_what_is_live_stays(shop: Shop, airfl
 
 @pytest.mark.slow
 def test_a_second_run_at_once_is_refused(shop: Shop, airflow: Airflow) -> None:
-    asked = {"dag": "retrain", "file": str(ROOT / "dags/retrain.py"), "run_after": None}
+    asked = {
+        "dag": "retrain",
+        "file": str(ROOT / "dags/retrain.py"),
+        "run_after": None,
+        "logical_date": AS_OF.replace("Z", "+00:00"),
+    }
     first = airflow.start({**asked, "conf": {**CONF, "hyperparameters": {"do": "wait"}}})
     try:
         wait_for_job(shop, "InProgress")
@@ -264,7 +269,7 @@ def test_load_and_rollback_move_what_is_live_and_the_rollback_takes_no_time(
     retrain(airflow, version="v2", as_of="2025-12-31T00:00:00Z")
     back = airflow.run("rollback", {})
     assert (back.state, live(shop)) == ("success", "v1")
-    loaded = airflow.run("load", {"version": "v2"})
+    loaded = airflow.run("load")
     assert (loaded.state, live(shop)) == ("success", "v2")
     assert airflow.run("load", {"version": "nothing"}).state == "failed"
     assert live(shop) == "v2"

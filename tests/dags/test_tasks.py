@@ -23,7 +23,7 @@ from tasks.moment import as_of, name_of
 from tasks.notification import MAX_SUBJECT_LENGTH, Notification, NotificationError, failure, send, shown
 from tasks.registry import crown, follow
 from tasks.run_metrics import PushError, RunFigures, push
-from tasks.versions import choose, drop_canary, go_back, go_live, load, served_version
+from tasks.versions import choose, drop_canary, go_back, go_live, load, newest, served_version
 from twin.errors import MissingProgramError
 from twin.monitoring import running_pushgateway
 
@@ -203,6 +203,12 @@ def test_where_to_go_back_to_is_chosen_once_for_all_tries(of_shop: Deployment) -
     assert served_version(of_shop) == "v1"
     with pytest.raises(VersionError, match="served no version before v1"):
         choose(of_shop, None, "default")
+
+
+def test_the_newest_version_is_found_and_an_empty_bucket_is_told(of_shop: Deployment, bucket: str) -> None:
+    assert newest(of_shop) == "v2"
+    with pytest.raises(VersionError, match="no version was published: run the retrain first"):
+        newest(of_shop.model_copy(update={"recommendations_uri": f"s3://{bucket}/elsewhere"}))
 
 
 def test_a_variant_gets_its_share(of_shop: Deployment) -> None:

@@ -127,6 +127,20 @@ def test_the_same_run_has_the_same_name_whatever_is_served_meanwhile(sagemaker: 
     assert first["TrainingJobName"] == again["TrainingJobName"] != other["TrainingJobName"]
 
 
+def test_a_deployment_that_was_made_anew_does_not_find_the_jobs_of_the_one_before(sagemaker: Any) -> None:
+    names = {
+        plan_training(
+            template(),
+            deployment(recommendations_uri=uri, events_uri="s3://shop"),
+            moment=MOMENT,
+            served_version=None,
+            hyperparameters={},
+        )["TrainingJobName"]
+        for uri in ("s3://shop-1", "s3://shop-2")
+    }
+    assert len(names) == 2
+
+
 def test_names_have_room_for_every_try_and_a_prefix_that_leaves_none_is_refused() -> None:
     name = job_name("s" * 30, MOMENT, {})
     assert len(f"{name}-{MAX_TRIES}") <= 63

@@ -1,8 +1,9 @@
 """Runs one DAG once, without a scheduler: a program of Airflow's environment, which knows nothing of ours.
 
-Standard input is a JSON object: `dag`, `file`, `conf`; `run_after`, ISO 8601, or null; `again`, whether each
-task is run once more when all are done. Airflow's own log goes to standard error. Standard output is a JSON
-object: `run_id`, `state`; of each of `tasks`, `name`, `state`, `try_number`, `started`, `ended`, `result`.
+Standard input is a JSON object: `dag`, `file`, `conf`; `run_after` and `logical_date`, ISO 8601, or null;
+`again`, whether each task is run once more when all are done. Airflow's own log goes to standard error.
+Standard output is a JSON object: `run_id`, `state`; of each of `tasks`, `name`, `state`, `try_number`,
+`started`, `ended`, `result`.
 
 `dag.test()` is not quite a worker and a triggerer. What those do for callbacks and for triggers that fail is
 done here.
@@ -30,9 +31,11 @@ def main() -> None:
     if bag.import_errors:
         sys.exit("\n".join(bag.import_errors.values()))
     after = datetime.fromisoformat(asked["run_after"]) if asked["run_after"] else None
-    # As a run that somebody asks for: it has a moment after which it runs, and no logical date.
+    # As a run that somebody asks for: it has a moment after which it runs, and no logical date. `dag.test()`
+    # deletes another run of the same date, or of none.
+    date = asked.get("logical_date") and datetime.fromisoformat(asked["logical_date"])
     dag = bag.dags[asked["dag"]]
-    run = dag.test(run_conf=asked["conf"], logical_date=None, run_after=after)
+    run = dag.test(run_conf=asked["conf"], logical_date=date, run_after=after)
     if asked.get("again"):
         run_again(dag, run)
     json.dump({"run_id": run.run_id, "state": str(run.state), "tasks": tasks(run)}, answer)
