@@ -303,7 +303,7 @@ def finished(shop: Shop, version: str) -> None:
     assert process.returncode == 0, errors
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [1, pytest.param(50, marks=pytest.mark.slow)])
 def test_killed_anywhere_and_run_again_it_loses_no_event_and_doubles_none(
     shop: Shop, kills: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -313,31 +313,35 @@ def test_killed_anywhere_and_run_again_it_loses_no_event_and_doubles_none(
     began = time.monotonic()
     finished(shop, f"v{kills}-first")
     takes = time.monotonic() - began
-    posted, ended_by_itself = 0, 0
-    for number in range(kills):
+    number = killed = 0
+    while killed < kills:
+        number += 1
+        assert number <= 10 * kills
         with psycopg.connect(shop.database_url) as connection:
             post(connection, [f"{kills}-{number}-{event}" for event in range(20)])
-        posted += 20
         process = started(shop, f"v{kills}-{number}")
         time.sleep(rng.uniform(0, takes))
         process.kill()
         process.communicate()
-        ended_by_itself += process.returncode == 0
+        if process.returncode == 0:
+            # The first run may have been slower than those that follow.
+            takes *= 0.8
+        else:
+            killed += 1
         finished(shop, f"v{kills}-{number}")
     found = {
         key: times
         for key, times in exported(Folder(shop.events_uri)).items()
         if key[1].startswith(f"{kills}-")
     }
-    assert len(found) == posted
+    assert len(found) == 20 * number
     assert set(found.values()) == {1}
     with psycopg.connect(shop.database_url) as connection:
         served = connection.execute(
             "SELECT variant, name, state FROM serving JOIN versions ON number = version"
         ).fetchall()
         states = connection.execute("SELECT DISTINCT state FROM versions").fetchall()
-    assert served == [("default", f"v{kills}-{kills - 1}", "ready")]
+    assert served == [("default", f"v{kills}-{number}", "ready")]
     assert states == [("ready",)]
-    assert ended_by_itself < kills
     with calling(shop) as client:
-        assert client.recommendations("u0")["model_version"] == f"v{kills}-{kills - 1}"
+        assert client.recommendations("u0")["model_version"] == f"v{kills}-{number}"

@@ -72,7 +72,7 @@ def recorded(
     with tracked_run(environment) as run:
         log_parameters(settings, tags={"dataset_fingerprint": dataset, "as_of": "2025-01-01T00:00:00Z"})
         log_rows(evaluation, windows)
-    return str(run.info.run_id)
+    return run.run_id
 
 
 def test_rows_come_back_as_they_were(evaluation: Evaluation) -> None:
@@ -174,8 +174,8 @@ def test_what_is_no_run_is_told_with_the_latest_ones(
 def test_a_run_without_an_evaluation_is_told(environment: Environment, evaluation: Evaluation) -> None:
     with tracked_run(environment) as empty:
         pass
-    with pytest.raises(BadInputError, match=f"run {empty.info.run_id} .FINISHED. has no evaluation_rows"):
-        compare(MlflowClient(), recorded(environment, evaluation), empty.info.run_id)
+    with pytest.raises(BadInputError, match=f"run {empty.run_id} .FINISHED. has no evaluation_rows"):
+        compare(MlflowClient(), recorded(environment, evaluation), empty.run_id)
 
 
 def test_an_unknown_model_is_told(
