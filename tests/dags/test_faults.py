@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import shutil
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from twin.dags.airflow_home import Airflow, Run, require_airflow
 from twin.dags.shop import Servers, Shop, open_shop, running_servers
 from twin.dags.traffic import calling
 from twin.errors import MissingProgramError
+from twin.monitoring import running_prometheus
 from twin.sagemaker.settings import TrainingSettings
 
 from tests.training.posted import ENSURE_TODAY, exported, post
@@ -180,6 +182,46 @@ def test_a_canary_that_fails_is_dropped_and_what_is_live_stays(shop: Shop, airfl
 
 
 @pytest.mark.slow
+def test_a_version_that_serves_worse_is_taken_back_by_itself(
+    shop: Shop, airflow: Airflow, tmp_path: Path
+) -> None:
+    assert retrain(airflow).state == "success"
+    with worse_by_the_second(tmp_path / "prometheus") as prometheus_url:
+        shop.change(prometheus_url=prometheus_url)
+        done = retrain(airflow, version="v2", watch_minutes=0.1, watch_min_requests=1)
+    assert (done.state, done.states["go_live"], done.states["watch"]) == ("failed", "success", "failed")
+    assert (live(shop), done.states["move_alias"]) == ("v1", "upstream_failed")
+    *_, message = shop.told()
+    assert message["Subject"] == "shop-local retrain failed at watch"
+    assert "went back to v1, because since" in message["Message"]
+    assert "the share of errors went from" in message["Message"]
+
+
+@contextlib.contextmanager
+def worse_by_the_second(folder: Path) -> Iterator[str]:
+    """A Prometheus that has seen, and will have seen, the share of errors grow all the time."""
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("there is no promtool on this machine")
+    folder.mkdir()
+    now, lines = int(time.time()), ["# TYPE shop_api_requests counter"]
+    for status in ("2xx", "5xx"):
+        total = 0.0
+        for second in range(600):
+            share = second / 600
+            total += 100 * (share if status == "5xx" else 1 - share)
+            lines.append(f'shop_api_requests_total{{status="{status}"}} {total:.3f} {now - 60 + second}')
+    (folder / "traffic").write_text("\n".join([*lines, "# EOF\n"]))
+    subprocess.run(
+        [promtool, "tsdb", "create-blocks-from", "openmetrics", folder / "traffic", folder / "data"],
+        check=True,
+        capture_output=True,
+    )
+    with running_prometheus(pushgateway_url="http://127.0.0.1:9", folder=folder, log=folder / "log") as url:
+        yield url
+
+
+@pytest.mark.slow
 def test_a_second_run_at_once_is_refused(shop: Shop, airflow: Airflow) -> None:
     asked = {
         "dag": "retrain",
@@ -303,7 +345,8 @@ def finished(shop: Shop, version: str) -> None:
     assert process.returncode == 0, errors
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [3, 50])
 def test_killed_anywhere_and_run_again_it_loses_no_event_and_doubles_none(
     shop: Shop, kills: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

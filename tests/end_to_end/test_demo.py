@@ -214,6 +214,7 @@ def test_a_file_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_events_that_nothing_can_be_learnt_from_are_told(tmp_path: Path) -> None:
     file = tmp_path / "events.csv"
     file.write_text("user_id,item_id,event_type,timestamp\n" + "u,i,view,1750000000\n")

@@ -100,6 +100,7 @@ def cloud(installed: None, tmp_path: Path) -> Iterator[Cloud]:
         cloud.run("down")
 
 
+@pytest.mark.slow
 def test_where_localstack_is_killed_everything_else_ends_with_it(cloud: Cloud) -> None:
     cloud.up()
     programs = ("localstack.runtime.main", "twin.sagemaker", "postgres", "mlflow", "twin.cloud")
